@@ -113,9 +113,9 @@ class Recipe(BaseModel):
         Field(gt=0, lt=1, description="power of each further starting mode, as a share of the "
                                       "mode before it"),
     ] = 0.1  # fmt: skip
-    zone_plate: Annotated[
-        ZonePlate | None, Field(description='optics for probe="zone-plate"')
-    ] = None
+    zone_plate: Annotated[ZonePlate | None, Field(description='optics for probe="zone-plate"')] = (
+        None
+    )
     object: Annotated[
         str, Field(min_length=1, description="ones, random, a file, or a result's uid")
     ] = "ones"
@@ -278,6 +278,8 @@ def _describe(fault: Any) -> str:
     key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "literal['auto']"))
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, Recipe.model_fields, n=1)
-        return f"unknown key {key!r} in the recipe" + (f"; did you mean {near[0]!r}?" if near else "")
+        return f"unknown key {key!r} in the recipe" + (
+            f"; did you mean {near[0]!r}?" if near else ""
+        )
     message = fault["msg"].removeprefix("Value error, ")
     return f"{key}={fault['input']!r}: {message}" if key else message

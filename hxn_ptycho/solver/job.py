@@ -373,9 +373,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _put(
-    file: h5py.File, name: str, array: Any, units: str, axes: str, **options: Any
-) -> None:
+def _put(file: h5py.File, name: str, array: Any, units: str, axes: str, **options: Any) -> None:
     dataset = file.create_dataset(name, data=array, **options)
     dataset.attrs["units"] = units
     dataset.attrs["axes"] = axes
