@@ -1,0 +1,438 @@
+"""The durable list of jobs: submitted by the trigger, claimed by workers, kept over restarts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from filelock import FileLock
+
+from .home import HOME_VARIABLE, Home
+from .recipe import Recipe
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+#: How often a job is given to a worker before it is refused because its workers die.
+MOST_ATTEMPTS = 2
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_uid TEXT NOT NULL UNIQUE,
+    derived_uid TEXT NOT NULL,
+    raw_uid TEXT NOT NULL,
+    scan_id INTEGER NOT NULL,
+    recipe TEXT NOT NULL,
+    refusal TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL DEFAULT 'queued',
+    reason TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    cancel INTEGER NOT NULL DEFAULT 0,
+    worker TEXT,
+    submitted REAL NOT NULL,
+    started REAL,
+    finished REAL
+);
+CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state);
+"""
+
+
+class QueueError(RuntimeError):
+    """The queue cannot be used, or has no such job; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """One job of the queue, as it was when it was read.
+
+    Attributes
+    ----------
+    job_uid, derived_uid : str
+        Fixed at submission: of the job folder, and of the run it will be published as.
+    raw_uid, scan_id : str, int
+        Of the raw run.
+    recipe : Recipe
+        What to compute.
+    refusal : str
+        Why this job cannot be computed, known before it starts: it will only be published as
+        failed. Empty for most jobs.
+    state : {"queued", "running", "done", "failed", "cancelled"}
+    reason : str
+        Why it failed or was cancelled.
+    attempts : int
+        How often a worker has claimed it.
+    submitted, started, finished : float, float or None, float or None
+        Seconds since 1970.
+    """
+
+    job_uid: str
+    derived_uid: str
+    raw_uid: str
+    scan_id: int
+    recipe: Recipe
+    refusal: str
+    state: State
+    reason: str
+    attempts: int
+    submitted: float
+    started: float | None
+    finished: float | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is done, failed or cancelled."""
+        return self.state in ("done", "failed", "cancelled")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, for ``--json``."""
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "recipe": self.recipe.model_dump(mode="json"),
+        }
+
+
+class Queue:
+    """The jobs of one home, in ``HOME/queue.db``; any number of processes may use it at once.
+
+    A worker that claims jobs holds a lock file as long as it lives; a running job whose worker's
+    lock is free belongs to a dead worker and is queued again, once.
+
+    Parameters
+    ----------
+    home : Home
+        Whose jobs.
+    timeout : float
+        Seconds to wait for another process that is writing.
+    """
+
+    def __init__(self, home: Home, timeout: float = 10.0) -> None:
+        self.home = home
+        self.timeout = timeout
+        self._identity: FileLock | None = None
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self.home.root / "queue.db"
+
+    def submit(self, raw_uid: str, scan_id: int, recipe: Recipe, *, refusal: str = "") -> QueuedJob:
+        """Add a job at the end; return it once it is on disk (milliseconds).
+
+        Parameters
+        ----------
+        raw_uid, scan_id : str, int
+            Of the raw run.
+        recipe : Recipe
+            What to compute.
+        refusal : str
+            If not empty: publish the job as failed for this reason, without computing.
+
+        Raises
+        ------
+        QueueError
+            If the queue cannot be written.
+        """
+        job_uid, derived_uid = str(uuid.uuid4()), str(uuid.uuid4())
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, refusal,"
+                " submitted) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_uid,
+                    derived_uid,
+                    raw_uid,
+                    scan_id,
+                    recipe.model_dump_json(),
+                    refusal,
+                    time.time(),
+                ),
+            )
+            return _select(database, "WHERE job_uid = ?", job_uid)[0]
+
+    def claim(self) -> QueuedJob | None:
+        """Take the oldest queued job for this process, or None; no other process gets the same.
+
+        Jobs of workers that died are queued again first.
+
+        Raises
+        ------
+        QueueError
+            If the queue cannot be read or written.
+        """
+        with self._connection() as database:  # most polls end here, without a write
+            if not _select(database, "WHERE state IN ('queued', 'running')"):
+                return None
+        identity = self._hold_identity()
+        with self._transaction() as database:
+            self._requeue_orphans(database)
+            oldest = _select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
+            if not oldest:
+                return None
+            database.execute(
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = ?,"
+                " started = ?, finished = NULL WHERE job_uid = ?",
+                (identity, time.time(), oldest[0].job_uid),
+            )
+            return _select(database, "WHERE job_uid = ?", oldest[0].job_uid)[0]
+
+    def finish(
+        self, job: QueuedJob, state: Literal["done", "failed", "cancelled"], reason: str = ""
+    ) -> QueuedJob:
+        """Say how a claimed job ended."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET state = ?, reason = ?, worker = NULL, finished = ?"
+                " WHERE job_uid = ?",
+                (state, reason, time.time(), job.job_uid),
+            )
+            return _select(database, "WHERE job_uid = ?", job.job_uid)[0]
+
+    def release(self, job: QueuedJob) -> None:
+        """Put a claimed job back where it was: its worker was asked to end."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET state = 'queued', worker = NULL, started = NULL,"
+                " attempts = attempts - 1 WHERE job_uid = ? AND state = 'running'",
+                (job.job_uid,),
+            )
+
+    def cancel(self, job_uid: str) -> QueuedJob:
+        """Cancel a queued job; ask the worker of a running one to end it.
+
+        Parameters
+        ----------
+        job_uid : str
+            The uid or its first characters.
+
+        Raises
+        ------
+        QueueError
+            If there is no such job, more than one, or it has ended already.
+        """
+        job = self.find(job_uid)
+        if job.ended:
+            raise QueueError(f"job {job.job_uid[:8]} is {job.state} already")
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET cancel = 1,"
+                " finished = CASE state WHEN 'queued' THEN ? ELSE finished END,"
+                " reason = CASE state WHEN 'queued' THEN 'cancelled before it ran' ELSE '' END,"
+                " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
+                " WHERE job_uid = ? AND state IN ('queued', 'running')",
+                (time.time(), job.job_uid),
+            )
+        return self.find(job.job_uid)
+
+    def is_cancelled(self, job: QueuedJob) -> bool:
+        """Whether someone asked for a running job to be ended."""
+        with self._connection() as database:
+            row = database.execute(
+                "SELECT cancel FROM jobs WHERE job_uid = ?", (job.job_uid,)
+            ).fetchone()
+        return bool(row and row["cancel"])
+
+    def jobs(self, *states: State) -> list[QueuedJob]:
+        """Return the jobs in these states (all, if none is given), oldest first."""
+        if not self.path.exists():
+            return []
+        marks = ", ".join("?" for _ in states)
+        where = f"WHERE state IN ({marks}) " if states else ""
+        with self._connection() as database:
+            return _select(database, f"{where}ORDER BY number", *states)
+
+    def find(self, job_uid: str) -> QueuedJob:
+        """Return one job by its uid or the first characters of it.
+
+        Raises
+        ------
+        QueueError
+            If there is none, or more than one.
+        """
+        with self._connection() as database:
+            found = _select(database, "WHERE substr(job_uid, 1, ?) = ?", len(job_uid), job_uid)
+        if len(found) != 1 or not job_uid:
+            count = "no job" if not found else f"{len(found)} jobs"
+            raise QueueError(f"the queue has {count} with the uid {job_uid!r}")
+        return found[0]
+
+    # -- workers ---------------------------------------------------------------------------
+
+    def worker_lock(self) -> FileLock:
+        """Return the lock that the home's worker holds while it lives."""
+        # A second: has_worker() of another process holds the lock for a moment while it looks.
+        return FileLock(self.home.make().root / "worker.lock", timeout=1, thread_local=False)
+
+    def has_worker(self) -> bool:
+        """Whether a worker serves this home now."""
+        return not _is_free(self.home.root / "worker.lock")
+
+    def ensure_worker(self) -> bool:
+        """Start a worker if none serves this home; return whether one was started.
+
+        The worker is a process of its own session: neither closing nor killing this process
+        ends it. If two processes start one at the same moment, the second worker ends at once.
+
+        Raises
+        ------
+        QueueError
+            If the process cannot be started.
+        """
+        if self.has_worker():
+            return False
+        try:
+            with open(self.home.make().root / "worker.log", "a") as log:
+                subprocess.Popen(
+                    [sys.executable, "-m", "hxn_ptycho.cli", "worker"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.home.root,
+                    env=_environment(self.home),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise QueueError(f"the worker cannot be started: {error}") from error
+        return True
+
+    def close(self) -> None:
+        """Give up this process's claims: running jobs of it count as orphans from now on."""
+        if self._identity is not None:
+            self._identity.release()
+            self._identity = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _hold_identity(self) -> str:
+        """Hold this process's lock file, by which others see that it lives; return its name."""
+        if self._identity is None:
+            folder = self._workers()
+            folder.mkdir(exist_ok=True)
+            name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
+            # thread_local=False: whichever thread claims, the process lives.
+            self._identity = FileLock(folder / name, timeout=0, thread_local=False)
+            self._identity.acquire()
+        return Path(self._identity.lock_file).name
+
+    def _workers(self) -> Path:
+        return self.home.root / "workers"
+
+    def _requeue_orphans(self, database: sqlite3.Connection) -> None:
+        for row in database.execute(
+            "SELECT job_uid, worker, attempts FROM jobs WHERE state = 'running'"
+        ).fetchall():
+            lock_file = self._workers() / str(row["worker"])
+            if not _is_free(lock_file):
+                continue
+            lock_file.unlink(missing_ok=True)
+            if row["attempts"] > MOST_ATTEMPTS:  # even publishing the failure killed a worker
+                database.execute(
+                    "UPDATE jobs SET state = 'failed', finished = ?, worker = NULL,"
+                    " reason = 'the workers of this job died' WHERE job_uid = ?",
+                    (time.time(), row["job_uid"]),
+                )
+                continue
+            refusal = (
+                f"the worker of this job died {row['attempts']} times; HOME/worker.log may say "
+                "why (out of memory?)"
+                if row["attempts"] == MOST_ATTEMPTS
+                else ""
+            )
+            database.execute(
+                "UPDATE jobs SET state = 'queued', worker = NULL, started = NULL,"
+                " refusal = CASE ? WHEN '' THEN refusal ELSE ? END WHERE job_uid = ?",
+                (refusal, refusal, row["job_uid"]),
+            )
+
+    # -- the database ----------------------------------------------------------------------
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Open the database for one piece of work (a connection must not cross fork or thread)."""
+        try:
+            new = not self.path.exists()
+            if new:
+                self.home.make()
+            database = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
+        except sqlite3.Error as error:
+            raise QueueError(f"the queue {self.path} cannot be opened: {error}") from error
+        try:
+            database.row_factory = sqlite3.Row
+            if new or not _has_table(database):
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(_TABLE)
+            yield database
+        except sqlite3.Error as error:
+            raise QueueError(
+                f"the queue {self.path} cannot be used: {error}; if the file is damaged, move it "
+                "away: the next submission makes a new one"
+            ) from error
+        finally:
+            database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the write lock from its start, so that claims are atomic."""
+        with self._connection() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+
+def _has_table(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone())
+
+
+def _select(database: sqlite3.Connection, where: str, *values: object) -> list[QueuedJob]:
+    return [_job(row) for row in database.execute(f"SELECT * FROM jobs {where}", values)]
+
+
+def _job(row: sqlite3.Row) -> QueuedJob:
+    refusal = row["refusal"]
+    try:
+        recipe = Recipe.model_validate_json(row["recipe"])
+    except ValueError as error:  # submitted by a version with other keys
+        recipe = Recipe()
+        refusal = refusal or f"this version cannot read the job's recipe: {error}"
+    names = QueuedJob.__dataclass_fields__.keys() - {"recipe", "refusal"}
+    return QueuedJob(recipe=recipe, refusal=refusal, **{name: row[name] for name in names})
+
+
+def _is_free(lock_file: Path) -> bool:
+    """Whether no living process holds this lock file."""
+    if not lock_file.exists():
+        return True
+    with open(lock_file) as file:
+        try:  # shared, so that two processes that look at the same moment do not see each other
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _environment(home: Home) -> dict[str, str]:
+    """Return the environment of a worker: this home, and this very package also uninstalled."""
+    package_root = str(Path(__file__).resolve().parent.parent)
+    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        **os.environ,
+        HOME_VARIABLE: str(home.root),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+    }
