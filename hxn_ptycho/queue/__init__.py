@@ -2,103 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from filelock import FileLock
 
-from .home import HOME_VARIABLE, Home
-from .recipe import Recipe
+from ..home import Home
+from ..recipe import Recipe
+from .entry import TABLE, QueuedJob, State, select
+from .service import is_free, start_worker
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+__all__ = ["MOST_ATTEMPTS", "Queue", "QueueError", "QueuedJob", "State"]
 
 #: How often a job is given to a worker before it is refused because its workers die.
 MOST_ATTEMPTS = 2
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_uid TEXT NOT NULL UNIQUE,
-    derived_uid TEXT NOT NULL,
-    raw_uid TEXT NOT NULL,
-    scan_id INTEGER NOT NULL,
-    recipe TEXT NOT NULL,
-    refusal TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL DEFAULT 'queued',
-    reason TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    cancel INTEGER NOT NULL DEFAULT 0,
-    worker TEXT,
-    submitted REAL NOT NULL,
-    started REAL,
-    finished REAL
-);
-CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state);
-"""
-
 
 class QueueError(RuntimeError):
     """The queue cannot be used, or has no such job; the message says which and what to do."""
-
-
-@dataclass(frozen=True)
-class QueuedJob:
-    """One job of the queue, as it was when it was read.
-
-    Attributes
-    ----------
-    job_uid, derived_uid : str
-        Fixed at submission: of the job folder, and of the run it will be published as.
-    raw_uid, scan_id : str, int
-        Of the raw run.
-    recipe : Recipe
-        What to compute.
-    refusal : str
-        Why this job cannot be computed, known before it starts: it will only be published as
-        failed. Empty for most jobs.
-    state : {"queued", "running", "done", "failed", "cancelled"}
-    reason : str
-        Why it failed or was cancelled.
-    attempts : int
-        How often a worker has claimed it.
-    submitted, started, finished : float, float or None, float or None
-        Seconds since 1970.
-    """
-
-    job_uid: str
-    derived_uid: str
-    raw_uid: str
-    scan_id: int
-    recipe: Recipe
-    refusal: str
-    state: State
-    reason: str
-    attempts: int
-    submitted: float
-    started: float | None
-    finished: float | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is done, failed or cancelled."""
-        return self.state in ("done", "failed", "cancelled")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, for ``--json``."""
-        return {
-            **{name: getattr(self, name) for name in self.__dataclass_fields__},
-            "recipe": self.recipe.model_dump(mode="json"),
-        }
 
 
 class Queue:
@@ -157,7 +84,7 @@ class Queue:
                     time.time(),
                 ),
             )
-            return _select(database, "WHERE job_uid = ?", job_uid)[0]
+            return select(database, "WHERE job_uid = ?", job_uid)[0]
 
     def claim(self) -> QueuedJob | None:
         """Take the oldest queued job for this process, or None; no other process gets the same.
@@ -170,12 +97,12 @@ class Queue:
             If the queue cannot be read or written.
         """
         with self._connection() as database:  # most polls end here, without a write
-            if not _select(database, "WHERE state IN ('queued', 'running')"):
+            if not select(database, "WHERE state IN ('queued', 'running')"):
                 return None
         identity = self._hold_identity()
         with self._transaction() as database:
             self._requeue_orphans(database)
-            oldest = _select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
+            oldest = select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
             if not oldest:
                 return None
             database.execute(
@@ -183,7 +110,7 @@ class Queue:
                 " started = ?, finished = NULL WHERE job_uid = ?",
                 (identity, time.time(), oldest[0].job_uid),
             )
-            return _select(database, "WHERE job_uid = ?", oldest[0].job_uid)[0]
+            return select(database, "WHERE job_uid = ?", oldest[0].job_uid)[0]
 
     def finish(
         self, job: QueuedJob, state: Literal["done", "failed", "cancelled"], reason: str = ""
@@ -195,7 +122,7 @@ class Queue:
                 " WHERE job_uid = ?",
                 (state, reason, time.time(), job.job_uid),
             )
-            return _select(database, "WHERE job_uid = ?", job.job_uid)[0]
+            return select(database, "WHERE job_uid = ?", job.job_uid)[0]
 
     def release(self, job: QueuedJob) -> None:
         """Put a claimed job back where it was: its worker was asked to end."""
@@ -248,7 +175,7 @@ class Queue:
         marks = ", ".join("?" for _ in states)
         where = f"WHERE state IN ({marks}) " if states else ""
         with self._connection() as database:
-            return _select(database, f"{where}ORDER BY number", *states)
+            return select(database, f"{where}ORDER BY number", *states)
 
     def find(self, job_uid: str) -> QueuedJob:
         """Return one job by its uid or the first characters of it.
@@ -259,7 +186,7 @@ class Queue:
             If there is none, or more than one.
         """
         with self._connection() as database:
-            found = _select(database, "WHERE substr(job_uid, 1, ?) = ?", len(job_uid), job_uid)
+            found = select(database, "WHERE substr(job_uid, 1, ?) = ?", len(job_uid), job_uid)
         if len(found) != 1 or not job_uid:
             count = "no job" if not found else f"{len(found)} jobs"
             raise QueueError(f"the queue has {count} with the uid {job_uid!r}")
@@ -274,7 +201,7 @@ class Queue:
 
     def has_worker(self) -> bool:
         """Whether a worker serves this home now."""
-        return not _is_free(self.home.root / "worker.lock")
+        return not is_free(self.home.root / "worker.lock")
 
     def ensure_worker(self) -> bool:
         """Start a worker if none serves this home; return whether one was started.
@@ -290,16 +217,7 @@ class Queue:
         if self.has_worker():
             return False
         try:
-            with open(self.home.make().root / "worker.log", "a") as log:
-                subprocess.Popen(
-                    [sys.executable, "-m", "hxn_ptycho.cli", "worker"],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.home.root,
-                    env=_environment(self.home),
-                    start_new_session=True,
-                )
+            start_worker(self.home)
         except OSError as error:
             raise QueueError(f"the worker cannot be started: {error}") from error
         return True
@@ -335,7 +253,7 @@ class Queue:
             "SELECT job_uid, worker, attempts FROM jobs WHERE state = 'running'"
         ).fetchall():
             lock_file = self._workers() / str(row["worker"])
-            if not _is_free(lock_file):
+            if not is_free(lock_file):
                 continue
             lock_file.unlink(missing_ok=True)
             if row["attempts"] > MOST_ATTEMPTS:  # even publishing the failure killed a worker
@@ -373,7 +291,7 @@ class Queue:
             database.row_factory = sqlite3.Row
             if new or not _has_table(database):
                 database.execute("PRAGMA journal_mode = WAL")
-                database.executescript(_TABLE)
+                database.executescript(TABLE)
             yield database
         except sqlite3.Error as error:
             raise QueueError(
@@ -398,41 +316,3 @@ class Queue:
 
 def _has_table(database: sqlite3.Connection) -> bool:
     return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone())
-
-
-def _select(database: sqlite3.Connection, where: str, *values: object) -> list[QueuedJob]:
-    return [_job(row) for row in database.execute(f"SELECT * FROM jobs {where}", values)]
-
-
-def _job(row: sqlite3.Row) -> QueuedJob:
-    refusal = row["refusal"]
-    try:
-        recipe = Recipe.model_validate_json(row["recipe"])
-    except ValueError as error:  # submitted by a version with other keys
-        recipe = Recipe()
-        refusal = refusal or f"this version cannot read the job's recipe: {error}"
-    names = QueuedJob.__dataclass_fields__.keys() - {"recipe", "refusal"}
-    return QueuedJob(recipe=recipe, refusal=refusal, **{name: row[name] for name in names})
-
-
-def _is_free(lock_file: Path) -> bool:
-    """Whether no living process holds this lock file."""
-    if not lock_file.exists():
-        return True
-    with open(lock_file) as file:
-        try:  # shared, so that two processes that look at the same moment do not see each other
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def _environment(home: Home) -> dict[str, str]:
-    """Return the environment of a worker: this home, and this very package also uninstalled."""
-    package_root = str(Path(__file__).resolve().parent.parent)
-    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        **os.environ,
-        HOME_VARIABLE: str(home.root),
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-    }
