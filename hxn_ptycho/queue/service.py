@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..home import HOME_VARIABLE, Home
 
+_started: list[subprocess.Popen[bytes]] = []
+
 
 def is_free(lock_file: Path) -> bool:
     """Whether no living process holds this lock file."""
@@ -32,7 +34,7 @@ def start_worker(home: Home) -> None:
         If the process cannot be started.
     """
     with open(home.make().root / "worker.log", "a") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "hxn_ptycho.cli", "worker"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -41,6 +43,8 @@ def start_worker(home: Home) -> None:
             env=_environment(home),
             start_new_session=True,
         )
+    # Kept, so that a worker that has ended while we live is reaped at the next start.
+    _started[:] = [process, *(earlier for earlier in _started if earlier.poll() is None)]
 
 
 def _environment(home: Home) -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""Start, watch and end the MPI program: mpiexec on this host.
+
+Another way to launch (a cluster's queue) is another module here, whose handle is a `Program` too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .cores import physical_cores
+from .failure import has_result
+from .local import LocalProgram, end_leftover
+from .mpiexec import Mpiexec, find_mpiexec
+from .program import LaunchError, Program
+
+__all__ = [
+    "LaunchError",
+    "Mpiexec",
+    "Program",
+    "end_leftover",
+    "find_mpiexec",
+    "has_result",
+    "launch",
+    "physical_cores",
+]
+
+
+def launch(
+    folder: str | os.PathLike[str],
+    ranks: int,
+    *,
+    mpiexec: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Program:
+    """Start the solver on a job folder and return at once.
+
+    Standard output and error go to ``solver.log`` in the folder. A program that still runs there
+    is ended first, and an earlier result and progress are removed.
+
+    Parameters
+    ----------
+    folder : path
+        A job folder that `prepare` made.
+    ranks : int
+        MPI ranks, one thread each.
+    mpiexec : str
+        As in config.toml; empty: see `find_mpiexec`.
+    environment : mapping, optional
+        Variables for the ranks besides this process's.
+
+    Raises
+    ------
+    LaunchError
+        If there is no MPI, or the program cannot be started.
+    """
+    if ranks < 1:
+        raise LaunchError(f"{ranks} ranks cannot compute anything: give 1 at least")
+    return LocalProgram(Path(folder).absolute(), ranks, find_mpiexec(mpiexec), environment)

@@ -1,0 +1,77 @@
+"""Why an MPI program ended without a result, in words for the person at the beamline."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from ..solver.job import LOG_FILE, RESULT_FILE, read_progress
+
+_LAST_LINES = 8
+_LAST_BYTES = 16_384
+# MPICH: "... EXIT STRING: Killed (signal 9)"; Open MPI: "... exited on signal 9 (Killed)."
+_SIGNAL = re.compile(r"\(signal (\d+)\)|exited on signal (\d+)")
+# mpiexec's own words after a rank has died say nothing about why.
+_NOISE = re.compile(
+    r"^=+$|^=   |^YOUR APPLICATION TERMINATED|^This typically refers|^Please see the FAQ|^-+$"
+)
+
+
+def has_result(folder: Path) -> bool:
+    """Whether the program said that it finished and its result is there."""
+    if not (folder / RESULT_FILE).exists():
+        return False
+    lines, _ = read_progress(folder)
+    return any(line["event"] == "finished" for line in lines)
+
+
+def why_it_failed(folder: Path, status: int) -> str:
+    """Return why the program in `folder`, ended with this exit status, has no result.
+
+    The solver's own ``failed`` line, if there is one; else the signal or exit status, and the
+    last lines of ``solver.log``.
+    """
+    lines, _ = read_progress(folder)
+    for line in lines:
+        if line["event"] == "failed":
+            hint = line.get("hint")
+            return f"{line['reason']}; {hint}" if hint else str(line["reason"])
+    log = _tail(folder / LOG_FILE)
+    words = " | ".join([line for line in log if not _NOISE.match(line)][-_LAST_LINES:])
+    said = f"; its last words: {words}" if words else f"; {folder / LOG_FILE} says nothing"
+    killer = _signal(status, "\n".join(log))
+    if killer:
+        return f"the solver was ended by {killer}{said}"
+    if status == 0:
+        return f"the solver ended without a result{said}"
+    return f"the solver ended with exit status {status}{said}"
+
+
+def _signal(status: int, log: str) -> str:
+    """Name the signal that ended mpiexec or a rank, or return an empty text."""
+    found = _SIGNAL.search(log)
+    if status < 0:
+        number, who = -status, "mpiexec got"
+    elif found:
+        number, who = int(found[1] or found[2]), "one of its ranks got"
+    else:
+        return ""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    memory = ", as when the machine runs out of memory" if number == signal.SIGKILL else ""
+    return f"{name} ({who} signal {number}{memory})"
+
+
+def _tail(path: Path) -> list[str]:
+    """Return the last lines of a log that need not exist."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
