@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import results
     from .catalog import open_catalog
     from .recipe import Recipe
-    from . import results
     from .trigger import AutoReconstruct
     from .worker import reconstruct
 

@@ -408,15 +408,38 @@ def _write_whole(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_arrays(path: str | os.PathLike[str], **arrays: NDArray) -> None:
-    """Write complex (modes, rows, columns) arrays: ``start.h5`` and ``checkpoint.h5``."""
+def write_arrays(
+    path: str | os.PathLike[str],
+    *,
+    object_origin_m: tuple[float, float] | None = None,
+    **arrays: NDArray,
+) -> None:
+    """Write complex (modes, rows, columns) arrays: ``start.h5`` and ``checkpoint.h5``.
+
+    Parameters
+    ----------
+    object_origin_m : (float, float), optional, m
+        Stage (y, x) of the centre of pixel [0, 0] of the array named ``object``.
+    **arrays : ndarray (modes, rows, columns), complex
+        ``probe``, ``object``.
+    """
     with _whole_h5(Path(path)) as file:
         for name, array in arrays.items():
             _put(file, name, array, "1", "mode,y,x")
+            if name == "object" and object_origin_m is not None:
+                file[name].attrs["origin_m"] = object_origin_m
 
 
-def read_array(reference: str, folder: str | os.PathLike[str]) -> NDArray:
+def read_array(
+    reference: str, folder: str | os.PathLike[str]
+) -> tuple[NDArray, tuple[float, float] | None]:
     """Read ``file:/dataset``, the file taken from `folder` if relative.
+
+    Returns
+    -------
+    array : ndarray (modes, rows, columns)
+    origin_m : (float, float) or None, m
+        Stage (y, x) of the centre of pixel [0, 0], if the dataset's attribute says so.
 
     Raises
     ------
@@ -426,7 +449,9 @@ def read_array(reference: str, folder: str | os.PathLike[str]) -> NDArray:
     file, _, dataset = reference.rpartition(":")
     try:
         with h5py.File(relocate(file, folder), "r") as source:
-            return source[dataset][()]
+            origin = source[dataset].attrs.get("origin_m")
+            where = None if origin is None else (float(origin[0]), float(origin[1]))
+            return source[dataset][()], where
     except (OSError, KeyError) as error:
         raise JobError(f"{reference} cannot be read: {error}", "prepare the job again") from error
 

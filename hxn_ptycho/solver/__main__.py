@@ -1,0 +1,59 @@
+"""``mpiexec -n R python -m hxn_ptycho.solver JOB_FOLDER``."""
+
+from __future__ import annotations
+
+import time
+
+_BEGUN = time.perf_counter()
+
+import argparse  # noqa: E402
+import logging  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from .communicator import MpiCommunicator  # noqa: E402
+from .job import JobError, ProgressWriter  # noqa: E402
+from .reconstruct import log, reconstruct  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one job folder; 0 if its result was written. A rank that fails ends all ranks."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hxn_ptycho.solver", description="Reconstruct a prepared job over MPI."
+    )
+    parser.add_argument("folder", type=Path, help="job folder, as in HOME/jobs/<job uid>")
+    folder: Path = parser.parse_args(arguments).folder
+    communicator = MpiCommunicator()
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s rank {communicator.rank} of {communicator.size}: %(message)s",
+    )
+    try:
+        reconstruct(folder, communicator, _BEGUN)
+    except Exception as error:  # noqa: BLE001
+        # Whatever it is, the other ranks must not wait for this one, and the reason must be known.
+        _report(folder, communicator.rank, error)
+        communicator.abort()
+    return 0
+
+
+def _report(folder: Path, rank: int, error: Exception) -> None:
+    if isinstance(error, JobError):
+        reason, hint = str(error), error.hint
+        log.error("%s%s", reason, f" ({hint})" if hint else "")
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        hint = "see solver.log in the job folder"
+        if isinstance(error, MemoryError):
+            hint = "use more ranks on more hosts, a smaller window or fewer modes"
+        log.exception("the solver failed")
+    if folder.is_dir():
+        try:
+            ProgressWriter(folder)("failed", reason=reason, rank=rank, hint=hint)
+        except OSError as fault:
+            log.error("progress.jsonl cannot be written: %s", fault)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

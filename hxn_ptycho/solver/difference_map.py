@@ -1,0 +1,119 @@
+"""The algorithm, against the paper's equations (Dong et al. 2018, section II), for every device.
+
+The order of the updates is part of it: the exit waves, then the probe with the old object, then
+the object with the new probe ("PO"), or object before probe ("OP"). Updating both from old values
+diverges after a few iterations.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .communicator import Communicator
+from .device import Device
+from .finish import Average
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens in which iteration.
+
+    Attributes
+    ----------
+    iterations : int
+    update_order : {"PO", "OP"}
+    probe_start, object_start : int
+        Iterations before the first update of the probe, of the object.
+    average_start : float
+        Share of the iterations after which probe and object are averaged.
+    error_every : int
+        Iterations between values of ``error_fourier``.
+    """
+
+    iterations: int
+    update_order: str
+    probe_start: int
+    object_start: int
+    average_start: float
+    error_every: int
+
+    @classmethod
+    def of(cls, recipe: dict[str, Any]) -> Schedule:
+        """Take the schedule from a job's recipe."""
+        return cls(**{key: recipe[key] for key in cls.__dataclass_fields__})
+
+    def averages(self, iteration: int) -> bool:
+        """Whether this iterate is part of the average; the last one always is."""
+        return iteration > self.average_start * self.iterations or iteration == self.iterations
+
+    def measures(self, iteration: int) -> bool:
+        """Whether ``error_fourier`` is computed after this iteration."""
+        return iteration in (1, self.iterations) or iteration % self.error_every == 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one iteration reports; errors by eq. (7), ``error_fourier`` NaN where not computed."""
+
+    iteration: int
+    error_probe: NDArray[np.float64]
+    error_object: NDArray[np.float64]
+    error_fourier: float
+    seconds: float
+
+
+def iterate(
+    device: Device,
+    communicator: Communicator,
+    schedule: Schedule,
+    report: Callable[[Report], None],
+) -> Average:
+    """Run the iterations and return the average of their last part.
+
+    Parameters
+    ----------
+    device : Device
+        This rank's views, with the first probe and object in place.
+    communicator : Communicator
+        Sums over the ranks.
+    schedule : Schedule
+    report : callable
+        Called on every rank after every iteration; `seconds` count from the start of the first.
+
+    Returns
+    -------
+    Average
+        Of probe and object over the iterations that ``average_start`` selects.
+    """
+    average = Average()
+    begin = time.perf_counter()
+    for iteration in range(1, schedule.iterations + 1):
+        device.update_views()  # (3), (4)
+        for part in schedule.update_order:
+            if part == "P" and iteration > schedule.probe_start:
+                probe_sums = device.probe_sums()
+                communicator.sum(probe_sums)
+                device.update_probe(probe_sums)  # (5)
+            if part == "O" and iteration > schedule.object_start:
+                object_sums = device.object_sums()
+                communicator.sum(object_sums)
+                device.update_object(object_sums)  # (6)
+        error_probe, error_object = device.change()  # (7)
+        error = error_fourier(device, communicator) if schedule.measures(iteration) else math.nan
+        if schedule.averages(iteration):
+            average.add(*device.get())
+        report(Report(iteration, error_probe, error_object, error, time.perf_counter() - begin))
+    return average
+
+
+def error_fourier(device: Device, communicator: Communicator) -> float:
+    """Return ``sqrt(sum (sqrt I - sqrt(sum_kl |F P_k O_l|^2))^2 / sum I)`` over measured pixels."""
+    misfit, total = communicator.sum_scalars(*device.misfit())
+    return math.sqrt(misfit / total)

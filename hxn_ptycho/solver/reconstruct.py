@@ -1,0 +1,261 @@
+"""One job on this rank, from the job folder to its result."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from . import finish, initial
+from .communicator import Communicator
+from .device import Complex, Device, Projection, Views
+from .difference_map import Report, Schedule, error_fourier, iterate
+from .frames import Geometry, Share, check_frames, read_share
+from .job import (
+    CHECKPOINT_FILE,
+    Inputs,
+    Job,
+    JobError,
+    ProgressWriter,
+    ResultData,
+    read_array,
+    write_arrays,
+)
+from .metrics import illumination
+
+log = logging.getLogger("hxn_ptycho.solver")
+
+
+def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path | None:
+    """Run the job of `folder`; rank 0 reports progress, writes the result and returns its path.
+
+    Parameters
+    ----------
+    folder : Path
+        A job folder.
+    communicator : Communicator
+    begun : float
+        ``time.perf_counter()`` at the start of the program, for ``seconds_total``.
+
+    Raises
+    ------
+    JobError
+        If the job cannot be run.
+    """
+    job, inputs = Job.read(folder), Inputs.read(folder)
+    recipe = job.recipe
+    lead = communicator.rank == 0
+    share = read_share(job, inputs, folder, communicator.rank, communicator.size)
+    bad = [fault for part in communicator.gather(share.bad) for fault in part]
+    check_frames(bad, job.number_of_frames, recipe["bad_frames"])
+    used = np.concatenate(communicator.gather(share.index))
+    geometry = Geometry.of(job, inputs.positions_m)
+    views = share.views(geometry)
+    light = _Light.measure(share, communicator)
+    _say(f"frames read after {time.perf_counter() - begun:.2f} s", lead)
+    if bad:
+        _say(f"{len(bad)} frames dropped: {'; '.join(bad[:10])}", lead)
+
+    probe, obj = _first_guesses(job, folder, geometry, light)
+    device = make_device(views, probe, obj, recipe)
+    progress = ProgressWriter(folder) if lead else None
+    memory = communicator.gather(device.memory_bytes)
+    if progress is not None:
+        progress(
+            "started",
+            device=device.name,
+            ranks=communicator.size,
+            communicator=communicator.name,
+            memory_bytes=sum(memory),
+            views=len(used),
+            dropped=len(bad),
+            object_shape=list(geometry.object_shape),
+        )
+    _say(f"first iteration after {time.perf_counter() - begun:.2f} s", lead)
+
+    history = _History(job, folder, device, progress, geometry.origin_m)
+    average = iterate(device, communicator, Schedule.of(recipe), history.add)
+    seconds = history.reports[-1].seconds
+    _say(f"{recipe['iterations']} iterations in {seconds:.2f} s", lead)
+
+    probe, obj, power = _finish(average, geometry.positions[used], light.photons)
+    # With the averages in place the misfit is that of what is published. No gauge changes it.
+    device.set(probe, obj)
+    error = error_fourier(device, communicator)
+    if progress is None:
+        return None
+    result = ResultData(
+        object=obj.astype(np.result_type(device.get()[1])),
+        probe=probe.astype(np.result_type(device.get()[0])),
+        positions=geometry.positions[used],
+        positions_m=inputs.positions_m[used],
+        iteration=np.array([report.iteration for report in history.reports]),
+        error_probe=np.stack([report.error_probe for report in history.reports]),
+        error_object=np.stack([report.error_object for report in history.reports]),
+        error_fourier_curve=np.array([report.error_fourier for report in history.reports]),
+        probe_power=power,
+        pixel_size=job.object_pixel_m,
+        origin_m=geometry.origin_m,
+        wavelength=job.wavelength_m,
+        raw_uid=job.raw_uid,
+        scan_id=job.scan_id,
+        recipe=recipe,
+        version=__version__,
+        device=device.name,
+        communicator=communicator.name,
+        ranks=communicator.size,
+        seconds=seconds,
+        seconds_total=time.perf_counter() - begun,
+        error_fourier=error,
+    )
+    path = result.write(folder)
+    progress("finished", seconds=seconds, error_fourier=error)
+    return path
+
+
+def make_device(views: Views, probe: Complex, obj: Complex, recipe: dict[str, Any]) -> Device:
+    """Return the device that the recipe names, with the views and first guesses on it.
+
+    Raises
+    ------
+    JobError
+        If this version has no such device.
+    """
+    if recipe["device"] not in ("auto", "cpu"):
+        raise JobError(
+            f'device="{recipe["device"]}" is not in this version of the solver', 'use device="cpu"'
+        )
+    # numba, which the CPU device needs, is imported only where it is used.
+    from .cpu import CpuDevice
+
+    return CpuDevice(
+        views,
+        probe,
+        obj,
+        Projection.of(recipe["algorithm"], recipe["beta"]),
+        update_order=recipe["update_order"],
+        double=recipe["precision"] == "double",
+        object_amplitude=recipe["object_amplitude"],
+        object_phase=recipe["object_phase"],
+    )
+
+
+@dataclass(frozen=True)
+class _Light:
+    """What all frames together say: their mean, and the photons of a bright one."""
+
+    mean_intensity: np.ndarray
+    photons: float
+
+    @classmethod
+    def measure(cls, share: Share, communicator: Communicator) -> _Light:
+        total = np.zeros(share.measured.shape)
+        photons = np.empty(len(share.counts))
+        for j, (frame, scale) in enumerate(zip(share.counts, share.scale, strict=True)):
+            intensity = frame * scale
+            total += intensity
+            photons[j] = intensity.sum()
+        communicator.sum_array(total)
+        every = np.concatenate(communicator.gather(photons))
+        return cls(total / len(every), float(np.percentile(every, 99)))
+
+
+@dataclass
+class _History:
+    """Keeps the reports; on rank 0 also writes the progress and the checkpoints."""
+
+    job: Job
+    folder: Path
+    device: Device
+    progress: ProgressWriter | None
+    origin_m: tuple[float, float]
+    reports: list[Report] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        self.reports.append(report)
+        errors = [*report.error_probe, *report.error_object]
+        if not all(map(math.isfinite, errors)):
+            raise JobError(
+                f"the reconstruction blew up in iteration {report.iteration}",
+                "try a smaller beta, a better first probe, or clamp the object with "
+                "object_amplitude = [0, 1.2]",
+            )
+        if self.progress is None:
+            return
+        self.progress(
+            "iteration",
+            iteration=report.iteration,
+            error_probe=report.error_probe,
+            error_object=report.error_object,
+            error_fourier=report.error_fourier,
+            seconds=report.seconds,
+        )
+        every = self.job.recipe["checkpoint_every"]
+        if every and report.iteration % every == 0:
+            probe, obj = self.device.get()
+            path = self.folder / CHECKPOINT_FILE
+            write_arrays(path, object_origin_m=self.origin_m, probe=probe, object=obj)
+
+
+def _first_guesses(
+    job: Job, folder: Path, geometry: Geometry, light: _Light
+) -> tuple[Complex, Complex]:
+    """Return the first probe (M_P, n, n) and object (M_O, H, W), complex128, alike on all ranks."""
+    recipe = job.recipe
+    generator = np.random.default_rng(recipe["seed"])
+    if job.start["probe"]:
+        given, _ = read_array(job.start["probe"], folder)
+        if given.shape[1:] != (job.fft_window, job.fft_window):
+            raise JobError(
+                f"the first probe is {given.shape[1:]} for a window of {job.fft_window}",
+                "prepare the job again",
+            )
+    elif recipe["probe"] == "random":
+        given = initial.random_probe(light.mean_intensity, generator)[None]
+    else:
+        given = initial.probe_from_data(light.mean_intensity)[None]
+    photons = float(light.mean_intensity.sum())
+    probe = initial.scale_to(
+        initial.further_modes(given, recipe["probe_modes"], recipe["probe_mode_power"], generator),
+        photons,
+    )
+    kind = recipe["object"] if recipe["object"] in ("ones", "random") else "ones"
+    obj = initial.make_object(kind, recipe["object_modes"], geometry.object_shape, generator)
+    if job.start["object"]:
+        given, origin = read_array(job.start["object"], folder)
+        offset = None
+        if origin is not None:
+            steps = [
+                round((there - here) / pixel)
+                for there, here, pixel in zip(
+                    origin, geometry.origin_m, job.object_pixel_m, strict=True
+                )
+            ]
+            offset = (steps[0], steps[1])
+        obj = initial.place_object(obj, given, offset)
+    return probe, obj
+
+
+def _finish(
+    average: finish.Average, positions: np.ndarray, photons: float
+) -> tuple[Complex, Complex, np.ndarray]:
+    """Return the published probe, object and powers of the probe's modes."""
+    probe, obj = average.means()
+    probe, power = finish.orthonormalise(probe)
+    light = illumination(probe, positions, (obj.shape[1], obj.shape[2]))
+    if len(obj) > 1:
+        obj, _ = finish.orthonormalise(obj, weight=light)
+    probe, obj = finish.remove_ramp(probe, obj, light)
+    probe, obj = finish.gauge(probe, obj, photons)
+    return probe, obj, power
+
+
+def _say(text: str, lead: bool) -> None:
+    if lead:
+        log.info(text)
