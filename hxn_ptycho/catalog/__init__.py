@@ -1,0 +1,65 @@
+"""databroker behind one narrow interface: open, store, find, and say where arrays lie.
+
+`open_catalog` gives two `databroker.Broker`: ``raw`` (scans) and ``processed`` (reconstructions).
+By default they are SQLite files in the home, made on first use. What of databroker and Tiled the
+other rooms need is here; none of them imports either.
+"""
+
+from __future__ import annotations
+
+from .access import (
+    ExternalArray,
+    baseline,
+    descriptors,
+    find_run,
+    read,
+    resolve,
+    search,
+    search_metadata,
+    start_document,
+    stop_document,
+)
+from .embedded import (
+    PROFILE,
+    Catalogs,
+    check_readable,
+    install_profile,
+    open_catalog,
+    readable_storage,
+)
+from .errors import CatalogError
+from .growing import GrowingRun
+from .recorder import RunRecorder
+from .spool import pending, recover
+from .store import insert, remove, stored
+
+__all__ = [
+    "PROFILE",
+    "CatalogError",
+    "Catalogs",
+    "ExternalArray",
+    "GrowingRun",
+    "RunRecorder",
+    "baseline",
+    "check_readable",
+    "descriptors",
+    "find_run",
+    "insert",
+    "install_profile",
+    "open_catalog",
+    "pending",
+    "read",
+    "readable_storage",
+    "recover",
+    "remove",
+    "resolve",
+    "search",
+    "search_metadata",
+    "start_document",
+    "stop_document",
+    "stored",
+    "writer",
+]
+
+# The callback that stores raw runs, for RE.subscribe.
+writer = RunRecorder

@@ -1,0 +1,347 @@
+"""Find runs, and say where their data lie. Frames are never fetched through the catalog."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..solver.job import FrameBlock, relocate
+from .documents import open_h5
+from .errors import CatalogError
+from .store import stored
+from .writing import runs
+
+if TYPE_CHECKING:
+    from databroker import Broker
+
+UID_LENGTH = 36
+
+
+@dataclass(frozen=True)
+class ExternalArray:
+    """Where an external array lies.
+
+    Attributes
+    ----------
+    blocks : tuple of FrameBlock
+        Files and datasets, in order; joined along the first axis they are the array.
+    shape : tuple of int
+        Of the whole array, as it is in the files.
+    dtype : numpy.dtype
+        Of an element on file.
+    """
+
+    blocks: tuple[FrameBlock, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def find_run(broker: Broker, run: str | int) -> str:
+    """Return the full uid of a run.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    run : str or int
+        A uid, the first characters of one, a scan id (the newest run with it), or -1 for the last
+        run, -2 for the one before. Texts of digits are numbers if there is such a scan.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run, or several uids begin with these characters.
+    """
+    from tiled.queries import Key, Like
+
+    catalog = runs(broker)
+    text = str(run).strip()
+    if re.fullmatch(r"-\d+", text):
+        back = -int(text)
+        newest = list(catalog.keys().tail(back)) if back else []
+        if len(newest) < back or not back:
+            raise CatalogError(
+                f"there is no run {text} in the catalog {broker.name}: it has {len(newest)}"
+            )
+        return newest[0]
+    if text.isdecimal():
+        found = catalog.search(Key("scan_id") == int(text)).keys().tail(1)
+        if found:
+            return found[0]
+        if isinstance(run, int):
+            raise CatalogError(f"no run in the catalog {broker.name} has scan id {run}")
+    if not re.fullmatch(r"[\w.:-]+", text):
+        raise CatalogError(f"{text!r} is neither a uid nor a scan id, nor -1 for the last run")
+    if len(text) == UID_LENGTH and stored(broker, text) is not None:
+        return text
+    # In a Like query an underscore stands for any character.
+    matches = [
+        uid
+        for uid in catalog.search(Like("start.uid", f"{text}%")).keys().head(20)
+        if uid.startswith(text)
+    ]
+    if not matches:
+        raise CatalogError(
+            f"no run in the catalog {broker.name} has a uid that begins with {text!r}"
+            + (" or this scan id" if text.isdecimal() else "")
+        )
+    if len(matches) > 1:
+        raise CatalogError(
+            f"{len(matches)} runs in the catalog {broker.name} have uids that begin with "
+            f"{text!r}: {', '.join(uid[:12] for uid in matches[:5])}; give more characters"
+        )
+    return matches[0]
+
+
+def start_document(broker: Broker, uid: str) -> dict[str, Any]:
+    """Return the start document of the run with this full uid.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return _metadata(broker, uid)["start"]
+
+
+def stop_document(broker: Broker, uid: str) -> dict[str, Any] | None:
+    """Return the stop document, or None if the run has none (it goes on, or was killed).
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return _metadata(broker, uid).get("stop")
+
+
+def descriptors(broker: Broker, uid: str) -> list[dict[str, Any]]:
+    """Return the run's event descriptors, each with its stream's name under ``name``.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return [
+        {**client.item["attributes"]["metadata"], "name": name, "run_start": uid}
+        for name, client in _run(broker, uid).base.items()
+    ]
+
+
+def baseline(broker: Broker, uid: str) -> dict[str, float]:
+    """Return the first reading of each number in the run's baseline; empty if it has none.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    run = _run(broker, uid).base
+    if "baseline" not in run:
+        return {}
+    stream = getattr(run["baseline"], "base", run["baseline"])
+    values: dict[str, float] = {}
+    for name in stream:
+        if not name.startswith("internal"):
+            continue  # arrays are no numbers
+        table = stream[name].read()
+        for key in table.columns:
+            if key in ("seq_num", "time") or key.startswith("ts_") or not len(table):
+                continue
+            first = table[key].iloc[0]
+            if isinstance(first, int | float | np.number) and not isinstance(first, bool):
+                values[key] = float(first)
+    return values
+
+
+def resolve(broker: Broker, uid: str, key: str, stream: str = "primary") -> ExternalArray:
+    """Return where an external array lies; of its files only the headers are read.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    uid : str
+        Full uid of the run.
+    key : str
+        Data key, as ``merlin1``.
+    stream : str
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run, stream or key, if it is not kept in HDF5 files, or if a file is
+        missing, damaged, or without the dataset.
+    """
+    source = _data_source(broker, uid, key, stream)
+    if source is None:
+        raise CatalogError(
+            f"{key} of run {uid[:8]} is kept in the catalog, not in a file: read() gives it"
+        )
+    parameters = source.parameters or {}
+    if source.mimetype != "application/x-hdf5" or not parameters.get("dataset"):
+        raise CatalogError(
+            f"{key} of run {uid[:8]} is kept as {source.mimetype}, dataset "
+            f"{parameters.get('dataset')!r}; only datasets in HDF5 files can be read by reference"
+        )
+    if parameters.get("slice"):
+        raise CatalogError(
+            f"{key} of run {uid[:8]} is the part {parameters['slice']} of a dataset, which cannot "
+            "be read by reference"
+        )
+    dataset = parameters["dataset"]
+    blocks, shapes, types = [], [], []
+    for path in _files(source):
+        shape, dtype = _header(path, dataset, key, uid)
+        blocks.append(FrameBlock(str(path), dataset, 0, shape[0]))
+        shapes.append(shape)
+        types.append(dtype)
+    if len({shape[1:] for shape in shapes}) > 1 or len(set(types)) > 1:
+        raise CatalogError(
+            f"the files of {key} of run {uid[:8]} differ: "
+            + "; ".join(
+                f"{block.file} has {shape} {dtype}"
+                for block, shape, dtype in zip(blocks, shapes, types, strict=True)
+            )
+        )
+    shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    return ExternalArray(tuple(blocks), shape, types[0])
+
+
+def read(broker: Broker, uid: str, key: str, stream: str = "primary") -> NDArray[Any]:
+    """Read a whole small array: encoders, an ion chamber. Not for frames.
+
+    An external one is read from its files, or through the catalog where they cannot be reached.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run, stream or key, or it cannot be read.
+    """
+    source = _data_source(broker, uid, key, stream)
+    if source is not None and all(
+        relocate(str(path), path.parent).exists() for path in _files(source)
+    ):
+        array = resolve(broker, uid, key, stream)
+        parts = []
+        for block in array.blocks:
+            with open_h5(relocate(block.file, Path(block.file).parent)) as file:
+                parts.append(file[block.dataset][()])
+        return np.concatenate(parts)
+    try:
+        return np.asarray(_node(broker, uid, key, stream).read())
+    except (KeyError, ValueError, RuntimeError, OSError) as error:
+        raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
+
+
+def search(
+    broker: Broker, equal: Mapping[str, Any] | None = None, /, **equalities: Any
+) -> list[str]:
+    """Return the uids, oldest first, of runs whose start documents have these values.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    equal : mapping, optional
+        Of keys that are no Python names, as ``{"analysis.algorithm": "DM"}``.
+    **equalities
+        As ``raw_uid="..."``, ``scan_id=7``.
+    """
+    return [uid for uid, _ in search_metadata(broker, {**(equal or {}), **equalities})]
+
+
+def search_metadata(broker: Broker, equal: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """As `search`, with each run's ``{"start": ..., "stop": ...}``; one request a hundred runs."""
+    from tiled.queries import Key
+
+    found = runs(broker)
+    for key, value in equal.items():
+        found = found.search(Key(key) == value)
+    return [(uid, dict(run.item["attributes"]["metadata"])) for uid, run in found.items()]
+
+
+def _metadata(broker: Broker, uid: str) -> dict[str, Any]:
+    metadata = stored(broker, uid)
+    if metadata is None:
+        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}")
+    return metadata
+
+
+def _run(broker: Broker, uid: str) -> Any:
+    try:
+        return runs(broker)[uid]
+    except (KeyError, ValueError) as error:
+        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}") from error
+
+
+def _node(broker: Broker, uid: str, key: str, stream: str) -> Any:
+    run = _run(broker, uid).base
+    try:
+        found = run[stream]
+    except KeyError:
+        raise CatalogError(
+            f"run {uid[:8]} has no stream {stream!r}; it has {sorted(run)}"
+        ) from None
+    try:
+        return found[key]
+    except KeyError:
+        raise CatalogError(
+            f"stream {stream!r} of run {uid[:8]} has no {key!r}; it has {sorted(found)}"
+        ) from None
+
+
+def _data_source(broker: Broker, uid: str, key: str, stream: str) -> Any:
+    """Return Tiled's data source of an array in files of its own, or None of one in a table."""
+    node = _node(broker, uid, key, stream)
+    if not hasattr(node, "include_data_sources"):
+        return None
+    sources = node.include_data_sources().data_sources()
+    if not sources or str(getattr(sources[0].management, "value", sources[0].management)) != (
+        "external"
+    ):
+        return None
+    return sources[0]
+
+
+def _files(source: Any) -> list[Path]:
+    assets = sorted(source.assets, key=lambda asset: asset.num or 0)
+    return [Path(unquote(urlparse(asset.data_uri).path)) for asset in assets]
+
+
+def _header(path: Path, dataset: str, key: str, uid: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    where = relocate(str(path), path.parent)
+    what = f"{where} with {key} of run {uid[:8]}"
+    try:
+        with open_h5(where) as file:
+            if dataset not in file:
+                raise CatalogError(f"{what} has no dataset {dataset}")
+            found = file[dataset]
+            if not found.shape:
+                raise CatalogError(f"{what}: {dataset} is a single number, no array")
+            _check_whole(where, found, what)
+            return tuple(int(size) for size in found.shape), found.dtype
+    except FileNotFoundError:
+        raise CatalogError(
+            f"{what} does not exist on this host; if the data were moved, set "
+            "HXN_PTYCHO_ROOTS=OLD=NEW (the folder they were in, and the one they are in)"
+        ) from None
+    except OSError as error:
+        raise CatalogError(f"{what} cannot be opened, it may be cut off: {error}") from error
+
+
+def _check_whole(path: Path, dataset: Any, what: str) -> None:
+    """Raise if the file is shorter than its contiguous dataset; chunks are checked as read."""
+    offset = dataset.id.get_offset()
+    if offset is None:
+        return
+    needed = offset + math.prod(dataset.shape) * dataset.dtype.itemsize
+    size = path.stat().st_size
+    if size < needed:
+        raise CatalogError(f"{what} is cut off: it has {size} bytes and needs {needed}")

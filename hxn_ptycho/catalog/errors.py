@@ -1,0 +1,7 @@
+"""What goes wrong with a catalog, in words for the person at the beamline."""
+
+from __future__ import annotations
+
+
+class CatalogError(RuntimeError):
+    """A catalog cannot do what was asked; the message says why and what to do."""

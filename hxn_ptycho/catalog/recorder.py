@@ -1,0 +1,159 @@
+"""The callback that stores a RunEngine's runs: it never raises, and holds the scan up little.
+
+Documents go to a file at once and to the catalog from a thread; at the stop document the callback
+waits until the catalog has the run, so that `db[-1]` after `RE(...)` is the scan just made.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+from . import spool
+from .errors import CatalogError
+from .store import DocumentWriter, insert
+from .writing import writing
+
+if TYPE_CHECKING:
+    from databroker import Broker
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 60.0
+END = object()
+
+
+class RunRecorder:
+    """A document callback, for ``RE.subscribe``, that stores runs in a catalog.
+
+    It never raises (a callback that raises fails the scan). A run that the catalog cannot take is
+    kept in ``HOME/spool``, with an error in the log that says where; `recover` stores it later.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+        Where runs go.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self._open: dict[str, _Recording] = {}
+        self._run_of: dict[str, str] = {}
+
+    def __call__(self, name: str, document: dict[str, Any]) -> None:
+        """Take one document."""
+        try:
+            self._take(name, document)
+        except Exception:  # whatever it is, the scan goes on
+            logger.exception("the catalog writer failed on a %s document; the scan goes on", name)
+
+    def _take(self, name: str, document: dict[str, Any]) -> None:
+        if name == "start":
+            self._open[document["uid"]] = _Recording(self.broker, document["uid"])
+        recording = self._open.get(self._find_run(name, document) or "")
+        if recording is None:
+            return  # of a run that began before this was subscribed
+        recording.put(name, document)
+        if name == "stop":
+            uid = document["run_start"]
+            del self._open[uid]
+            self._run_of = {key: run for key, run in self._run_of.items() if run != uid}
+            recording.finish()
+
+    def _find_run(self, name: str, document: dict[str, Any]) -> str | None:
+        match name:
+            case "start":
+                return document["uid"]
+            case "stop":
+                return document["run_start"]
+            case "descriptor" | "stream_resource" | "resource":
+                # HXN's resources do not say whose they are; one scan runs at a time.
+                run = document.get("run_start") or next(reversed(self._open), None)
+                if run is not None:
+                    self._run_of[document["uid"]] = run
+                return run
+            case "datum" | "datum_page":
+                return self._run_of.get(document["resource"])
+            case "bulk_events" | "bulk_datum":
+                return next(reversed(self._open), None)
+            case _:
+                return self._run_of.get(document["descriptor"])
+
+
+class _Recording:
+    """One run on its way into the catalog."""
+
+    def __init__(self, broker: Broker, uid: str) -> None:
+        self.broker = broker
+        self.uid = uid
+        self._lines: list[str] = []
+        self._failed: BaseException | None = None
+        self._documents: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._spool: spool.Spool | None = None
+        try:
+            self._spool = spool.Spool(spool.spool_folder(broker), uid)
+        except OSError as error:
+            logger.warning("run %s is not kept on disk while it is stored: %s", uid[:8], error)
+        self._done = threading.Event()
+        threading.Thread(target=self._write, name=f"catalog {uid[:8]}", daemon=True).start()
+
+    def put(self, name: str, document: dict[str, Any]) -> None:
+        """Keep the document on disk and hand it to the thread."""
+        line = spool.encode(name, document)
+        self._lines.append(line)
+        if self._spool is not None:
+            try:
+                self._spool.append(line)
+            except OSError as error:
+                logger.warning("run %s is not kept on disk any more: %s", self.uid[:8], error)
+                self._spool = None
+        self._documents.put(line)
+
+    def finish(self) -> None:
+        """Wait until the catalog has the run, up to a minute."""
+        self._documents.put(END)
+        if not self._done.wait(STOP_SECONDS):
+            logger.warning(
+                "the catalog is slow: run %s is still being stored after %g s; the scan goes on",
+                self.uid[:8],
+                STOP_SECONDS,
+            )
+
+    def _write(self) -> None:
+        writer: DocumentWriter | None = None
+        while (line := self._documents.get()) is not END:
+            if self._failed is not None:
+                continue
+            try:
+                writer = writer or DocumentWriter(self.broker)
+                with writing(self.broker):
+                    writer(*spool.decode(line))
+            except Exception as error:  # noqa: BLE001, tried again as a whole below
+                self._failed = error
+        try:
+            if self._failed is not None:
+                insert(self.broker, [spool.decode(line) for line in self._lines])
+            if self._spool is not None:
+                self._spool.discard()
+        except Exception as error:  # noqa: BLE001, nobody above can hear it
+            self._report(error)
+        finally:
+            self._done.set()
+
+    def _report(self, error: Exception) -> None:
+        message = error if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
+        if self._spool is None:
+            logger.error(
+                "run %s is neither in the catalog nor kept on disk: %s", self.uid[:8], message
+            )
+            return
+        self._spool.keep()
+        logger.error(
+            "run %s is not in the catalog: %s. Its documents are safe in %s; when the cause is "
+            "gone, `hxn-ptycho doctor` stores them",
+            self.uid[:8],
+            message,
+            self._spool.path,
+        )
