@@ -113,14 +113,19 @@ class Queue:
             return select(database, "WHERE job_uid = ?", oldest[0].job_uid)[0]
 
     def finish(
-        self, job: QueuedJob, state: Literal["done", "failed", "cancelled"], reason: str = ""
+        self,
+        job: QueuedJob,
+        state: Literal["done", "failed", "cancelled"],
+        reason: str = "",
+        *,
+        result_file: str | os.PathLike[str] = "",
     ) -> QueuedJob:
-        """Say how a claimed job ended."""
+        """Say how a claimed job ended, and where its published result is."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = ?, reason = ?, worker = NULL, finished = ?"
-                " WHERE job_uid = ?",
-                (state, reason, time.time(), job.job_uid),
+                "UPDATE jobs SET state = ?, reason = ?, result_file = ?, worker = NULL,"
+                " finished = ? WHERE job_uid = ?",
+                (state, reason, os.fspath(result_file), time.time(), job.job_uid),
             )
             return select(database, "WHERE job_uid = ?", job.job_uid)[0]
 

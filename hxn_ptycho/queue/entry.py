@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     refusal TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL DEFAULT 'queued',
     reason TEXT NOT NULL DEFAULT '',
+    result_file TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0,
     worker TEXT,
@@ -50,6 +51,8 @@ class QueuedJob:
     state : {"queued", "running", "done", "failed", "cancelled"}
     reason : str
         Why it failed or was cancelled.
+    result_file : str
+        Where the result of a job that is done was published.
     attempts : int
         How often a worker has claimed it.
     submitted, started, finished : float, float or None, float or None
@@ -64,6 +67,7 @@ class QueuedJob:
     refusal: str
     state: State
     reason: str
+    result_file: str
     attempts: int
     submitted: float
     started: float | None
