@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .resources import check_resources
 from .starts import Start, absolute_starts, object_start, probe_start
 from .window import Window, choose_window
 
-__all__ = ["absolute_starts", "choose_window", "prepare", "resolve"]
+__all__ = ["absolute_starts", "choose_window", "override", "prepare", "resolve"]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,31 @@ def prepare(
         ranks,
     )
     return job
+
+
+def override(recipe: Recipe, start: Mapping[str, Any]) -> Recipe:
+    """Return the recipe changed by what a plan said for its scan, ``md={"ptycho": {...}}``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    start : mapping
+        The raw run's start document.
+
+    Raises
+    ------
+    RecipeError
+        If what it says is no recipe's.
+    """
+    keys = start.get("ptycho", {})
+    if not isinstance(keys, Mapping):
+        raise RecipeError(
+            f'md={{"ptycho": {keys!r}}}: give a dict of recipe keys, as {{"probe_modes": 3}}'
+        )
+    try:
+        return recipe.merge(keys)
+    except RecipeError as error:
+        raise RecipeError(f'md={{"ptycho": ...}}: {error}') from None
 
 
 def resolve(recipe: Recipe, views: int) -> Recipe:

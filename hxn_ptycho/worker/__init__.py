@@ -1,0 +1,99 @@
+"""Work jobs off: prepare, launch, follow, publish. `reconstruct` is the same by hand."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..catalog import Catalogs, find_run, open_catalog, start_document
+from ..home import Home
+from ..prepare import absolute_starts, override
+from ..queue import QueuedJob
+from ..recipe import Recipe
+from ..results import results
+from .attempt import Cancelled, Interrupted, Listener, ReconstructionError, run_job
+from .service import Worker
+
+if TYPE_CHECKING:
+    from ..results import Result
+
+__all__ = [
+    "Cancelled",
+    "Interrupted",
+    "ReconstructionError",
+    "Worker",
+    "reconstruct",
+    "run_job",
+]
+
+
+def reconstruct(
+    run: str | int,
+    *,
+    catalogs: Catalogs | None = None,
+    home: Home | str | os.PathLike[str] | None = None,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    progress: Listener = lambda line: None,
+    **keys: Any,
+) -> Result:
+    """Reconstruct a scan in this process, now, and return the published result.
+
+    Examples
+    --------
+    >>> reconstruct(-1, probe_modes=3, iterations=100).plot()
+
+    Parameters
+    ----------
+    run : str or int
+        A raw run: uid, its first characters, a scan id, or -1 for the last, -2...
+    catalogs : Catalogs, optional
+        Default: those of `home`.
+    home : Home or path, optional
+        Default: ``HXN_PTYCHO_HOME``, else the user's data folder.
+    recipe : Recipe or path, optional
+        A recipe or a TOML file. Default: the defaults, with what the run's own
+        ``md={"ptycho": {...}}`` says.
+    progress : callable
+        Gets each line of the job's ``progress.jsonl`` as a dict.
+    **keys
+        Keys of the recipe, in place of its own.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog cannot be opened or has no such run.
+    RecipeError
+        If the recipe cannot be used.
+    ReconstructionError
+        If it failed; the derived run says so too.
+    """
+    catalogs = catalogs or open_catalog(home)
+    raw_uid = find_run(catalogs.raw, run)
+    start = start_document(catalogs.raw, raw_uid)
+    now = time.time()
+    job = QueuedJob(
+        job_uid=str(uuid.uuid4()),
+        derived_uid=str(uuid.uuid4()),
+        raw_uid=raw_uid,
+        scan_id=int(start.get("scan_id", 0)),
+        recipe=absolute_starts(_choose(recipe, start).merge(keys), Path.cwd()),
+        refusal="",
+        state="running",
+        reason="",
+        result_file="",
+        attempts=1,
+        submitted=now,
+        started=now,
+        finished=None,
+    )
+    run_job(job, catalogs, progress=progress, stop_seconds=0)
+    return results(uid=job.derived_uid, catalogs=catalogs)[-1]
+
+
+def _choose(recipe: Recipe | str | os.PathLike[str] | None, start: dict[str, Any]) -> Recipe:
+    if recipe is None:
+        return override(Recipe(), start)
+    return recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe)
