@@ -91,7 +91,7 @@ def import_file(
             "detector_pixel_m": [detector_pixel_um * 1e-6] * 2,
             "dc": "corner",
             "object_pixel_m": pixel_m.tolist(),
-            "file": str(source.absolute()),
+            "file": str(source.resolve()),
             "stored": measured.stored,
             **({"probe": {"dataset": "/probe"}} if measured.probe is not None else {}),
         },

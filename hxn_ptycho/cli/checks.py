@@ -1,0 +1,257 @@
+"""What ``doctor`` looks at: each check is one function that returns one finding."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..home import Home
+
+State = Literal["good", "missing", "optional"]
+
+RANKS_SECONDS = 60
+# Below these a scan of a hundred MB may not fit.
+LEAST_DISK, LEAST_MEMORY = 2 * 2**30, 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing.
+
+    Attributes
+    ----------
+    name : str
+        Of the thing.
+    state : {"good", "missing", "optional"}
+        "missing": nothing works without it; "optional": something would be better or faster.
+    found : str
+        What is there.
+    advice : str
+        What to do; empty where nothing needs to be done.
+    """
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine(home: Home) -> list[Finding]:
+    """Return all findings."""
+    checks: list[Callable[[Home], Finding]] = [
+        python,
+        mpi,
+        ranks,
+        cores,
+        memory,
+        disk,
+        results_folder,
+        catalog,
+        worker,
+        gpu,
+        compiler,
+    ]
+    return [check(home) for check in checks]
+
+
+def python(home: Home) -> Finding:
+    """Which Python runs this."""
+    return Finding("Python", "good", f"{sys.version.split()[0]}, {sys.executable}")
+
+
+def mpi(home: Home) -> Finding:
+    """Whether there is an mpiexec to launch with."""
+    from ..home import ConfigError
+    from ..launch import LaunchError, find_mpiexec
+
+    try:
+        found = find_mpiexec(home.config().mpiexec)
+    except (LaunchError, ConfigError) as error:
+        said, _, advice = str(error).partition("; ")
+        return Finding("MPI", "missing", said, advice)
+    return Finding("MPI", "good", f"{found.flavour}, {found.path}")
+
+
+def ranks(home: Home) -> Finding:
+    """Whether two ranks started by it see each other."""
+    from ..home import ConfigError
+    from ..launch import LaunchError, find_mpiexec
+
+    advice = (
+        "mpiexec must be of the MPI that mpi4py uses; set mpiexec in config.toml, or run "
+        f"{sys.executable} -m pip install --force-reinstall mpi4py mpich"
+    )
+    program = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1), flush=True)"
+    try:
+        command = find_mpiexec(home.config().mpiexec).command(2)
+        said = subprocess.run(
+            [*command, sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RANKS_SECONDS,
+            check=False,
+        )
+    except (LaunchError, ConfigError, OSError, subprocess.TimeoutExpired) as error:
+        return Finding("MPI ranks", "missing", f"two ranks do not start: {error}", advice)
+    seen = said.stdout.split()
+    if said.returncode != 0 or not seen:
+        words = (said.stderr.strip() or said.stdout.strip() or "no words").splitlines()[-1]
+        return Finding("MPI ranks", "missing", f"exit status {said.returncode}: {words}", advice)
+    if seen != ["2", "2"]:
+        return Finding("MPI ranks", "missing", "two ranks do not see each other", advice)
+    return Finding("MPI ranks", "good", "two ranks add up a number")
+
+
+def cores(home: Home) -> Finding:
+    """How many cores the CPU device may use."""
+    from ..launch import physical_cores
+
+    return Finding("Cores", "good", f"{physical_cores()} physical")
+
+
+def memory(home: Home) -> Finding:
+    """How much memory is free."""
+    free = _free_memory()
+    if free is None:
+        return Finding("Memory", "optional", "unknown: this machine has no /proc/meminfo")
+    advice = "" if free >= LEAST_MEMORY else "end other programs: exit waves may not fit"
+    return Finding("Memory", "optional" if advice else "good", f"{_gb(free)} free", advice)
+
+
+def disk(home: Home) -> Finding:
+    """How much room the home has."""
+    free = shutil.disk_usage(_existing(home.root)).free
+    advice = f"make room at {home.root}, or move HXN_PTYCHO_HOME" if free < LEAST_DISK else ""
+    return Finding("Disk", "optional" if advice else "good", f"{_gb(free)} at {home.root}", advice)
+
+
+def results_folder(home: Home) -> Finding:
+    """Whether results can be written where config.toml says."""
+    from ..home import ConfigError
+
+    try:
+        template = home.config().results_root
+    except ConfigError as error:
+        return Finding("Results", "missing", str(error), f"correct {home.config_file}")
+    folder = Path(template.partition("{")[0]).expanduser() if template else home.results
+    if not os.access(_existing(folder), os.W_OK):
+        return Finding(
+            "Results", "missing", f"{folder} cannot be written",
+            f"make it writable, or change results_root in {home.config_file}",
+        )  # fmt: skip
+    return Finding("Results", "good", template or str(folder))
+
+
+def catalog(home: Home) -> Finding:
+    """Whether the catalogs open, and what they hold last."""
+    from ..catalog import CatalogError, find_run, open_catalog, start_document
+    from ..home import ConfigError
+
+    try:
+        catalogs = open_catalog(home)
+    except (CatalogError, ConfigError) as error:
+        said, _, advice = str(error).partition("; ")
+        return Finding("Catalog", "missing", said, advice)
+    last = []
+    for name, broker in (("raw", catalogs.raw), ("processed", catalogs.processed)):
+        try:
+            scan_id = start_document(broker, find_run(broker, -1)).get("scan_id", "?")
+        except CatalogError:
+            last.append(f"{name}: empty")
+        else:
+            last.append(f"{name}: last of scan {scan_id}")
+    return Finding("Catalog", "good", f"opens; {', '.join(last)}")
+
+
+def worker(home: Home) -> Finding:
+    """Whether a worker serves the queue, and what waits."""
+    from ..queue import Queue, QueueError
+
+    queue = Queue(home)
+    try:
+        waiting = len(queue.jobs("queued"))
+        serving = queue.has_worker()
+    except QueueError as error:
+        said, _, advice = str(error).partition("; ")
+        return Finding("Queue", "missing", said, advice)
+    found = f"{waiting} queued, {'a worker runs' if serving else 'no worker runs'}"
+    if waiting and not serving:
+        return Finding("Queue", "optional", found, "start one: hxn-ptycho worker")
+    return Finding("Queue", "good", found)
+
+
+def gpu(home: Home) -> Finding:
+    """Whether there is a GPU, and what is needed to use it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Finding("GPU", "optional", "none (no nvidia-smi)", "")
+    try:
+        said = subprocess.run(
+            [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("GPU", "optional", f"nvidia-smi does not run: {error}", "mend the driver")
+    cards = said.stdout.strip().splitlines()
+    if said.returncode != 0 or not cards:
+        words = " ".join((said.stderr or said.stdout).split()) or f"status {said.returncode}"
+        return Finding("GPU", "optional", f"nvidia-smi found none: {words}", "mend the driver")
+    lacking = [
+        name for name in ("pycuda", "skcuda", "nccl") if importlib.util.find_spec(name) is None
+    ]
+    advice = ""
+    if lacking:
+        advice = (
+            f'{sys.executable} -m pip install "hxn_ptycho[gpu]"   ({", ".join(lacking)} missing)'
+        )
+    return Finding("GPU", "optional" if advice else "good", "; ".join(cards), advice)
+
+
+def compiler(home: Home) -> Finding:
+    """Whether there is a CUDA compiler; only GPUs need one."""
+    nvcc = shutil.which("nvcc", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
+    if nvcc:
+        return Finding("CUDA compiler", "good", nvcc)
+    needed = shutil.which("nvidia-smi") is not None
+    advice = "install the CUDA toolkit, or put its bin folder on PATH" if needed else ""
+    return Finding("CUDA compiler", "optional", "no nvcc; only a GPU needs it", advice)
+
+
+def _free_memory() -> int | None:
+    """Return free memory, bytes: of the machine, or what is left to the container."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    free = next(
+        (1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None
+    )
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    if limit == "max" or free is None:
+        return free
+    return min(free, max(0, int(limit) - used))
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,251 @@
+"""Commands about what is there: results, show, export."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import (
+    NEGATIVE_RUNS,
+    Json,
+    only_json,
+    print_json,
+    run_argument,
+    short,
+    stop,
+    terminal,
+    when,
+)
+
+if TYPE_CHECKING:
+    from ..catalog import Catalogs
+    from ..results import Result
+
+Uid = Annotated[
+    str,
+    typer.Argument(
+        metavar="UID",
+        callback=run_argument,
+        help="Of a result (its first characters suffice) or of its raw run; a scan id; -1: the "
+        "last result.",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        "results",
+        context_settings=NEGATIVE_RUNS,
+        epilog="Example: hxn-ptycho results -1",
+    )(list_results)
+    app.command(context_settings=NEGATIVE_RUNS, epilog="Example: hxn-ptycho show -1 -o star.png")(
+        show
+    )
+    app.command(
+        context_settings=NEGATIVE_RUNS,
+        epilog="Example: hxn-ptycho export -1 --format tiff pictures",
+    )(export)
+
+
+def list_results(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            callback=run_argument,
+            help="Only of this raw run: a uid (its first characters suffice), a scan id, or -1 "
+            "for the last.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the reconstructions, oldest first."""
+    with only_json(json):
+        from ..catalog import find_run, open_catalog
+        from ..results import results
+
+        catalogs = open_catalog()
+        if run is None:
+            found = results(catalogs=catalogs)
+        else:
+            found = results(raw_uid=find_run(catalogs.raw, run), catalogs=catalogs)
+    if json:
+        print_json([result.to_dict() for result in found])
+        return
+    if not found:
+        about = "" if run is None else f" of {run}"
+        terminal().print(f"There is no result{about} yet. See: hxn-ptycho queue")
+        return
+    terminal().print(_table(found))
+
+
+def show(
+    uid: Uid,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PNG", help="Write the picture there (.png, .pdf, .svg)."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show one result: what it is, and where its picture lies."""
+    with only_json(json):
+        from ..catalog import open_catalog
+
+        result = _find(open_catalog(), uid)
+        picture = result.picture
+        if output is not None:
+            picture = _draw(result, output)
+    if json:
+        print_json({**result.to_dict(), "picture": picture})
+        return
+    terminal().print(details(result, picture))
+
+
+def export(
+    uid: Uid,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="npy: arrays; tiff: phase and amplitude; cxi: CXI file; hxn: recon_result/S..., "
+            "as the beamline's tools and tomviz read it.",
+        ),
+    ],
+    label: Annotated[str, typer.Option(help="hxn: label of the reconstruction.")] = "t1",
+    angle_deg: Annotated[
+        float, typer.Option(help="hxn: rotation of the sample, for tomography.")
+    ] = 0.0,
+    detector_pixel_um: Annotated[
+        float | None, typer.Option(help="hxn: detector pixel; unset: as the raw run says.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a result for another program."""
+    with only_json(json):
+        from ..catalog import open_catalog
+        from ..export import FORMATS
+        from ..export import export as write
+
+        if format not in FORMATS:
+            raise typer.BadParameter(
+                f"{format!r} is none of {', '.join(FORMATS)}", param_hint="--format"
+            )
+        catalogs = open_catalog()
+        result = _find(catalogs, uid)
+        options: dict[str, Any] = {"label": label, "angle_deg": angle_deg, "overwrite": overwrite}
+        if detector_pixel_um is not None:
+            options["detector_pixel_m"] = detector_pixel_um * 1e-6
+        elif format == "hxn":
+            from ..beamline import read_scan
+
+            options["detector_pixel_m"] = read_scan(catalogs.raw, result.raw_uid).detector_pixel_m[
+                1
+            ]
+        written = write(_data(result), format, folder, **options)
+    if json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        terminal().print(short(path), soft_wrap=True)
+
+
+def _find(catalogs: Catalogs, uid: str) -> Result:
+    """Return the newest result that `uid` means: a derived run, else of a raw run."""
+    from ..catalog import CatalogError, find_run
+    from ..results import results
+
+    try:
+        found = results(uid=find_run(catalogs.processed, uid), catalogs=catalogs)
+    except CatalogError as unknown:
+        try:
+            raw_uid = find_run(catalogs.raw, uid)
+        except CatalogError:
+            raise unknown from None
+        found = results(raw_uid=raw_uid, catalogs=catalogs)
+    if not found:
+        stop(f"run {uid} has no result yet; see hxn-ptycho queue, or hxn-ptycho reconstruct {uid}")
+    return found[-1]
+
+
+def _data(result: Result) -> Any:
+    from ..solver.job import ResultData
+
+    if result.exit_status != "success" or result.result_file is None:
+        stop(f"reconstruction {result.uid[:8]} has no result: {result.reason or 'unknown reason'}")
+    return ResultData.read(result.result_file)
+
+
+def _draw(result: Result, output: Path) -> Path:
+    """Copy the picture that is there, or draw it anew for another format."""
+    ready = result.picture
+    if ready is not None and Path(ready).exists() and Path(ready).suffix == output.suffix:
+        return Path(shutil.copyfile(ready, output))
+    from ..plot import save
+
+    return save(_data(result), output)
+
+
+def _table(found: list[Result]) -> Any:
+    from rich.table import Table
+
+    # A pipe has no width of its own: nothing is cut there.
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (
+        ("scan", "right"), ("uid", "left"), ("raw", "left"), ("status", "left"),
+        ("recipe", "left"), ("error", "right"), ("seconds", "right"), ("result", "left"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for result in found:
+        good = result.exit_status == "success"
+        modes = f"{result.probe_modes} mode{'s'[: result.probe_modes != 1]}"
+        table.add_row(
+            str(result.scan_id),
+            result.uid[:8],
+            result.raw_uid[:8],
+            "[green]success[/]" if good else f"[red]{result.exit_status or 'running'}[/]",
+            f"{result.algorithm}, {modes}, {result.iterations} iterations",
+            _number(result.error_fourier, ".4f"),
+            _number(result.seconds, ".1f"),
+            short(result.result_file) if good and result.result_file else (result.reason or ""),
+        )
+    return table
+
+
+def details(result: Result, picture: Path | None = None) -> Any:
+    """Return a table of one result."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    fields = result.to_dict()
+    rows = {
+        "scan": result.scan_id,
+        "uid": result.uid,
+        "raw run": result.raw_uid,
+        "status": result.exit_status or "running",
+        "reason": result.reason,
+        "recipe": f"{result.algorithm}, {result.probe_modes} probe modes, "
+        f"{result.iterations} iterations",
+        "error_fourier": _number(result.error_fourier, ".4f"),
+        "seconds": _number(result.seconds, ".1f"),
+        "finished": when(fields.get("time")),
+        "result": result.result_file,
+        "picture": picture,
+    }
+    for name, value in rows.items():
+        if value not in (None, ""):
+            table.add_row(name, str(value))
+    return table
+
+
+def _number(value: float | None, how: str) -> str:
+    return "" if value is None or value != value else format(value, how)

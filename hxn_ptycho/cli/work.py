@@ -1,0 +1,216 @@
+"""Commands that make results: import, reconstruct, queue, worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import (
+    FAILED,
+    NEGATIVE_RUNS,
+    Json,
+    only_json,
+    print_json,
+    run_argument,
+    side,
+    terminal,
+    when,
+)
+
+if TYPE_CHECKING:
+    from ..queue import QueuedJob
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        "import",
+        epilog="Example: hxn-ptycho import siemens-star.npz.bz2 --energy-kev 8.8 --distance-m 2 "
+        "--detector-pixel-um 75",
+    )(import_files)
+    app.command(
+        context_settings=NEGATIVE_RUNS,
+        epilog="Example: hxn-ptycho reconstruct -1 --set probe_modes=2 --set iterations=100",
+    )(reconstruct)
+    app.command(epilog="Example: hxn-ptycho queue --cancel 3fa9")(queue)
+    app.command(epilog="Example: hxn-ptycho worker --idle-seconds 60")(worker)
+
+
+def import_files(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="NumPy archives (.npz, .npz.bz2) with data (frames, DC at the corner), scan "
+            "(y, x of each window's corner, object pixels) and perhaps probe.",
+        ),
+    ],
+    energy_kev: Annotated[float, typer.Option(help="Photon energy, keV.")],
+    distance_m: Annotated[float, typer.Option(help="From sample to detector, m.")],
+    detector_pixel_um: Annotated[float, typer.Option(help="Side of a detector pixel, um.")],
+    sample: Annotated[str | None, typer.Option(help="The sample's name.")] = None,
+    json: Json = False,
+) -> None:
+    """Take scans from files into the catalog of raw runs."""
+    imported = []
+    with only_json(json):
+        from ..catalog import open_catalog, start_document
+        from ..importers import import_file
+
+        catalogs = open_catalog()
+        md = {"sample": {"name": sample}} if sample else None
+        for file in files:
+            uid = import_file(
+                file,
+                energy_kev=energy_kev,
+                distance_m=distance_m,
+                detector_pixel_um=detector_pixel_um,
+                catalogs=catalogs,
+                md=md,
+            )
+            start = start_document(catalogs.raw, uid)
+            imported.append(
+                {
+                    "uid": uid,
+                    "scan_id": start["scan_id"],
+                    "file": str(file),
+                    "frames": start["num_points"],
+                    "stored": start["scan"]["stored"],
+                    "object_pixel_m": start["scan"]["object_pixel_m"],
+                    "probe": "probe" in start["scan"],
+                }
+            )
+    if json:
+        print_json(imported)
+        return
+    for each in imported:
+        pixel_y, pixel_x = (1e9 * side for side in each["object_pixel_m"])
+        terminal().print(
+            f"Scan {each['scan_id']}: {each['frames']} frames from {Path(each['file']).name}\n"
+            f"  uid            {each['uid']}\n"
+            f"  object pixel   {pixel_y:.4g} x {pixel_x:.4g} nm (y, x)\n"
+            f"  frames kept as {each['stored']}\n"
+            f"  first probe    {'from the file' if each['probe'] else 'none in the file'}\n"
+            f"Next: hxn-ptycho reconstruct {each['scan_id']}",
+            soft_wrap=True,
+        )
+
+
+def reconstruct(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            callback=run_argument,
+            help="A uid (its first characters suffice), a scan id, or -1 for the last.",
+        ),
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="A TOML file with [ptycho].")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of the recipe; may be repeated."),
+    ] = None,
+    ranks: Annotated[int | None, typer.Option(help="MPI ranks.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    json: Json = False,
+) -> None:
+    """Reconstruct a scan now, and wait for the result."""
+    with only_json(json):
+        from ..recipe import Recipe
+        from ..worker import reconstruct as run_it
+
+        texts = [*(assignments or [])]
+        texts += [f"ranks={ranks}"] if ranks is not None else []
+        texts += [f"device={device}"] if device is not None else []
+        # Checked before the catalog is opened: a wrong key is told at once.
+        chosen = (Recipe.from_toml(recipe) if recipe else Recipe()).assign(texts)
+        keys = {text.partition("=")[0].strip() for text in texts}
+        given = {key: getattr(chosen, key) for key in keys}
+        result = run_it(run, recipe=recipe, progress=_progress(), **given)
+    if json:
+        print_json(result.to_dict())
+    else:
+        from .results import details
+
+        terminal().print(details(result))
+    if result.exit_status != "success":
+        raise typer.Exit(FAILED)
+
+
+def _progress() -> Any:
+    raise NotImplementedError
+
+
+def queue(
+    cancel: Annotated[
+        str | None, typer.Option(metavar="JOB", help="Cancel this job (first characters suffice).")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the jobs that ended long ago.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the jobs: queued, running, and the last that ended; or cancel one."""
+    with only_json(json):
+        from ..home import find_home
+        from ..queue import Queue
+
+        jobs = Queue(find_home())
+        listed = [jobs.cancel(cancel)] if cancel else jobs.jobs()
+        if not everything:
+            ended = [job for job in listed if job.ended][-10:]
+            listed = [job for job in listed if not job.ended or job in ended]
+        serving = jobs.has_worker()
+    if json:
+        print_json({"worker": serving, "jobs": [job.to_dict() for job in listed]})
+        return
+    if listed:
+        terminal().print(_jobs_table(listed))
+    else:
+        terminal().print("There is no job.")
+    waiting = any(not job.ended for job in listed)
+    if waiting and not serving:
+        side().print("No worker is running. Start one: hxn-ptycho worker")
+
+
+def _jobs_table(jobs: list[QueuedJob]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "scan", "raw", "state", "submitted", "ended", "reason"):
+        table.add_column(name, overflow="fold")
+    colours = {"done": "green", "failed": "red", "running": "cyan"}
+    for job in jobs:
+        colour = colours.get(job.state, "default")
+        table.add_row(
+            job.job_uid[:8],
+            str(job.scan_id),
+            job.raw_uid[:8],
+            f"[{colour}]{job.state}[/]",
+            when(job.submitted),
+            when(job.finished),
+            job.reason,
+        )
+    return table
+
+
+def worker(
+    idle_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="End after so long without a job; unset: as config.toml says."),
+    ] = None,
+) -> None:
+    """Reconstruct what is queued, one job after the other, until there has been none for a while.
+
+    The callback starts one by itself when none is running.
+    """
+    from ..home import find_home
+    from ..worker import Worker
+
+    home = find_home().make()
+    idle = home.config().idle_seconds if idle_seconds is None else idle_seconds
+    Worker(home).run(until_idle_seconds=idle)
