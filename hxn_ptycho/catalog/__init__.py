@@ -31,7 +31,8 @@ from .errors import CatalogError
 from .growing import GrowingRun
 from .recorder import RunRecorder
 from .spool import pending, recover
-from .store import insert, remove, stored
+from .store import insert
+from .writing import has_run
 
 __all__ = [
     "PROFILE",
@@ -44,6 +45,7 @@ __all__ = [
     "check_readable",
     "descriptors",
     "find_run",
+    "has_run",
     "insert",
     "install_profile",
     "open_catalog",
@@ -51,13 +53,11 @@ __all__ = [
     "read",
     "readable_storage",
     "recover",
-    "remove",
     "resolve",
     "search",
     "search_metadata",
     "start_document",
     "stop_document",
-    "stored",
     "writer",
 ]
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from ..solver.job import FrameBlock, relocate
 from .documents import open_h5
 from .errors import CatalogError
-from .store import stored
-from .writing import runs
+from .writing import has_run, run_metadata, runs
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -79,7 +78,7 @@ def find_run(broker: Broker, run: str | int) -> str:
             raise CatalogError(f"no run in the catalog {broker.name} has scan id {run}")
     if not re.fullmatch(r"[\w.:-]+", text):
         raise CatalogError(f"{text!r} is neither a uid nor a scan id, nor -1 for the last run")
-    if len(text) == UID_LENGTH and stored(broker, text) is not None:
+    if len(text) == UID_LENGTH and has_run(broker, text):
         return text
     # In a Like query an underscore stands for any character.
     matches = [
@@ -268,7 +267,7 @@ def search_metadata(broker: Broker, equal: Mapping[str, Any]) -> list[tuple[str,
 
 
 def _metadata(broker: Broker, uid: str) -> dict[str, Any]:
-    metadata = stored(broker, uid)
+    metadata = run_metadata(broker, uid)
     if metadata is None:
         raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}")
     return metadata

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import event_model
 import h5py
@@ -55,6 +55,8 @@ class StreamDocuments:
     def __init__(self, keep_unknown: bool = True) -> None:
         self.keep_unknown = keep_unknown
         self.notes: list[str] = []
+        #: What each bulk stream resource's dataset is, by the resource's uid.
+        self.datasets: dict[str, Dataset] = {}
         self._descriptors: dict[str, Document] = {}
         self._announced: set[str] = set()
         self._resources: dict[str, Document] = {}
@@ -80,12 +82,12 @@ class StreamDocuments:
                 ):
                     yield name, document
             case "datum_page":
-                for datum in event_model.unpack_datum_page(document):
+                for datum in event_model.unpack_datum_page(cast(Any, document)):
                     yield from self("datum", datum)
             case "event":
                 yield from self._event(document)
             case "event_page":
-                for event in event_model.unpack_event_page(document):
+                for event in event_model.unpack_event_page(cast(Any, document)):
                     yield from self._event(event)
             case "bulk_events":
                 for events in document.values():
@@ -164,6 +166,7 @@ class StreamDocuments:
             stop = start + found.shape[0]
             self._lengths[descriptor["uid"], key] = stop
             uid = f"{resource['uid']}-{descriptor['uid']}-{key}"
+            self.datasets[uid] = found
             yield (
                 "stream_resource",
                 {
@@ -174,9 +177,8 @@ class StreamDocuments:
                     "uri": path.as_uri(),
                     "parameters": {
                         "dataset": name,
-                        "chunk_shape": [_chunk(found)],
+                        "chunk_shape": [chunk_length(found)],
                         "swmr": False,
-                        "spec": resource["spec"],
                     },
                 },
             )
@@ -254,11 +256,9 @@ def _declared(data_key: Document, resource: Document) -> Dataset:
     return Dataset(shape, data_key.get("dtype_numpy") or data_key.get("dtype_str") or "<f8")
 
 
-def _chunk(dataset: Dataset) -> int:
-    """Return how many frames a reader fetches at once: some MB."""
-    size = np.dtype(dataset.dtype).itemsize
-    for length in dataset.shape[1:]:
-        size *= length
+def chunk_length(dataset: Dataset) -> int:
+    """Return how many frames a reader of the catalog fetches at once: some MB."""
+    size = np.dtype(dataset.dtype).itemsize * int(np.prod(dataset.shape[1:]))
     return max(1, min(dataset.shape[0] or 1, CHUNK_BYTES // max(size, 1)))
 
 

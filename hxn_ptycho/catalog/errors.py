@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class CatalogError(RuntimeError):
     """A catalog cannot do what was asked; the message says why and what to do."""
+
+
+class Unsupported(Exception):
+    """A run with something in it that only Bluesky's own Tiled writer stores."""

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
+from .documents import Dataset, chunk_length, look_up
 from .errors import CatalogError
-from .store import remove, stored
-from .writing import retrying, runs, writing
+from .tables import make_schema, make_table
+from .writing import has_run, is_conflict, remove, retrying, runs, writing
 
 if TYPE_CHECKING:
     from databroker import Broker
 
-RUN_SPEC = "BlueskyRun"
-STREAM_SPEC = "BlueskyEventStream"
 SPEC_VERSION = "3.0"
-INTERNAL = "internal"
+TABLE = "internal"
 
 
 class GrowingRun:
     """Writes one run piece by piece, in the layout of Bluesky's own Tiled writer.
 
-    That writer shows events only when a run stops, or stores them one by one at 35 ms each.
+    That writer keeps events until the run stops, or stores them one by one; and it needs 25
+    requests for a scan, of which a stop document waits for most, where this one needs 10.
 
     Parameters
     ----------
@@ -41,12 +39,23 @@ class GrowingRun:
         self.uid: str = self.start["uid"]
         self._node: Any = None
         self._streams: dict[str, Any] = {}
-        self._tables: dict[str, Any] = {}
         self._schemas: dict[str, Any] = {}
+        self._tables: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
 
-    def begin(self) -> None:
-        """Store the start document; a run of this uid that is there is replaced.
+    def begin(self, replace: bool = False) -> bool:
+        """Store the start document.
+
+        Parameters
+        ----------
+        replace : bool
+            Whether a whole run (one with a stop document) of this uid is replaced. One without is
+            always: its writer died.
+
+        Returns
+        -------
+        bool
+            False if a whole run of this uid is there and stays; nothing more must be written.
 
         Raises
         ------
@@ -55,121 +64,149 @@ class GrowingRun:
         """
         from tiled.structures.core import Spec
 
-        def act() -> None:
-            if stored(self.broker, self.uid) is not None:
-                remove(self.broker, self.uid)
+        def create() -> bool:
             self._node = runs(self.broker).create_container(
                 key=self.uid,
                 metadata={"start": self.start},
-                specs=[Spec(RUN_SPEC, version=SPEC_VERSION)],
+                specs=[Spec("BlueskyRun", version=SPEC_VERSION)],
             )
+            return True
 
-        self._do(act)
+        def act() -> bool:
+            try:
+                return create()
+            except Exception as error:
+                if not is_conflict(error):
+                    raise
+            if not replace and has_run(self.broker, self.uid, whole=True):
+                return False
+            remove(self.broker, self.uid)
+            return create()
 
-    def describe(
-        self, stream: str, data_keys: Mapping[str, Mapping[str, Any]], **more: Any
-    ) -> None:
-        """Open a stream, by the ``data_keys`` of an event descriptor.
+        return self._do(act)
 
-        Keys without ``external`` are the columns of its table: ``dtype`` is "integer" or
-        "number", or "array" for a list of numbers of any length.
+    def describe(self, stream: str, descriptor: Mapping[str, Any]) -> None:
+        """Open a stream.
+
+        Parameters
+        ----------
+        stream : str
+        descriptor : mapping
+            Of an event descriptor: ``data_keys``, and what else there is. Keys without
+            ``external`` become the columns of the stream's table.
 
         Raises
         ------
+        Unsupported
+            If a column is neither a number, a truth value, a text nor a short list of numbers.
         CatalogError
             If the catalog cannot store it.
         """
-        import pyarrow
         from tiled.structures.core import Spec
 
-        types = {
-            "integer": pyarrow.int64(),
-            "number": pyarrow.float64(),
-            "array": pyarrow.list_(pyarrow.float64()),
-        }
-        columns = {
-            key: types[str(data_key["dtype"])]
-            for key, data_key in data_keys.items()
-            if "external" not in data_key
+        data_keys = {key: dict(value) for key, value in descriptor["data_keys"].items()}
+        schema = make_schema(data_keys)
+        for name, keys in descriptor.get("object_keys", {}).items():
+            for key in keys:
+                if key in data_keys:
+                    data_keys[key]["object_name"] = name
+        left_out = ("name", "object_keys", "run_start", "data_keys")
+        metadata = {
+            "uid": str(uuid.uuid4()),
+            "time": time.time(),
+            "configuration": {},
+            "hints": {},
+            **{key: value for key, value in descriptor.items() if key not in left_out},
+            "data_keys": data_keys,
         }
 
         def act() -> None:
-            if stream in self._node:
-                self._node.delete_contents([stream], recursive=True, external_only=False)
             node = self._node.create_container(
                 key=stream,
-                metadata={
-                    "uid": str(uuid.uuid4()),
-                    "time": time.time(),
-                    "data_keys": {key: dict(data_key) for key, data_key in data_keys.items()},
-                    "configuration": {},
-                    "hints": {},
-                    **more,
-                },
-                specs=[Spec(STREAM_SPEC, version=SPEC_VERSION), Spec("composite")],
+                metadata=metadata,
+                specs=[Spec("BlueskyEventStream", version=SPEC_VERSION), Spec("composite")],
             )
             self._streams[stream] = getattr(node, "base", node)
-            if columns:
-                fields = {"seq_num": pyarrow.int64(), "time": pyarrow.float64(), **columns}
-                fields.update({f"ts_{key}": pyarrow.float64() for key in columns})
-                self._schemas[stream] = pyarrow.schema(list(fields.items()))
-                self._tables[stream] = self._streams[stream].create_appendable_table(
-                    self._schemas[stream], key=INTERNAL, metadata={}
-                )
 
         self._do(act)
+        self._schemas[stream] = schema
         self._rows[stream] = 0
 
     def append(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows to a stream's table: each the values of its columns and a ``time``.
+        """Add rows to a stream's table.
+
+        Parameters
+        ----------
+        stream : str
+        rows : sequence of mapping
+            Each ``{"time": ..., "data": {...}, "timestamps": {...}}``; a key that is missing or
+            None is null in the table, a timestamp that is missing is the row's time.
 
         Raises
         ------
+        Unsupported
+            If a value is not of the type that the descriptor declared.
         CatalogError
             If the catalog cannot store them.
         """
-        import pyarrow
-
         if not rows:
             return
-        schema = self._schemas[stream]
-        first = self._rows[stream] + 1
-        columns: dict[str, list[Any]] = {
-            name: [row["time"] if name.startswith("ts_") else row.get(name) for row in rows]
-            for name in schema.names
-        }
-        columns["seq_num"] = list(range(first, first + len(rows)))
-        table = pyarrow.table(columns, schema=schema)
-        self._do(lambda: self._tables[stream].append_partition(0, table))
+        table = make_table(self._schemas[stream], rows, self._rows[stream] + 1)
+
+        def act() -> None:
+            if stream not in self._tables:
+                self._tables[stream] = self._streams[stream].create_appendable_table(
+                    self._schemas[stream], key=TABLE, metadata={}
+                )
+            self._tables[stream].append_partition(0, table)
+
+        self._do(act)
         self._rows[stream] += len(rows)
 
     def attach(
-        self, stream: str, key: str, path: Path, dataset: str, dims: Sequence[str] = ()
+        self,
+        stream: str,
+        key: str,
+        path: Path,
+        dataset: str,
+        *,
+        found: Dataset | None = None,
+        dims: Iterable[str] = (),
     ) -> None:
         """Register a dataset of an HDF5 file as the array `key` of a stream.
+
+        Parameters
+        ----------
+        stream, key : str
+        path : Path
+        dataset : str
+        found : Dataset, optional
+            Its shape and type; default: looked up in the file.
+        dims : iterable of str
+            Names of the axes.
 
         Raises
         ------
         CatalogError
             If the file cannot be opened, lacks the dataset, or the catalog cannot store it.
         """
+        import numpy as np
         from tiled.structures.array import ArrayStructure, BuiltinDtype
         from tiled.structures.core import StructureFamily
         from tiled.structures.data_source import Asset, DataSource, Management
 
-        try:
-            with h5py.File(path, "r") as file:
-                shape, dtype = file[dataset].shape, file[dataset].dtype
-        except (OSError, KeyError) as error:
-            raise CatalogError(f"{path} cannot be registered: {error}") from error
+        found = found or look_up(path, dataset)
+        if found is None:
+            raise CatalogError(f"{path} cannot be registered: it has no readable {dataset}")
+        length, step = found.shape[0], chunk_length(found)
+        first = [min(step, length - begin) for begin in range(0, length, step)] or [0]
         source = DataSource(
             mimetype="application/x-hdf5",
             structure_family=StructureFamily.array,
             structure=ArrayStructure(
-                data_type=BuiltinDtype.from_numpy_dtype(dtype),
-                shape=shape,
-                # One a mode: what a client fetches at once.
-                chunks=((1,) * shape[0], *((size,) for size in shape[1:])),
+                data_type=BuiltinDtype.from_numpy_dtype(np.dtype(found.dtype)),
+                shape=found.shape,
+                chunks=(tuple(first), *((size,) for size in found.shape[1:])),
                 dims=tuple(dims) or None,
             ),
             parameters={"dataset": dataset, "swmr": False},
@@ -188,40 +225,35 @@ class GrowingRun:
             )
         )
 
-    def end(self, exit_status: str, reason: str = "", **more: Any) -> None:
-        """Store the stop document.
+    def end(self, stop: Mapping[str, Any]) -> None:
+        """Store the stop document; ``uid``, ``run_start``, ``time`` and ``num_events`` are given.
 
         Parameters
         ----------
-        exit_status : {"success", "fail", "abort"}
-        reason : str
-        **more
-            Further keys of the stop document.
+        stop : mapping
+            ``exit_status`` ("success", "fail" or "abort"), ``reason``, and any further keys.
 
         Raises
         ------
         CatalogError
             If the catalog cannot store it.
         """
-        counts = {stream: self._rows[stream] for stream in self._tables}
-        stop = {
+        whole = {
             "uid": str(uuid.uuid4()),
             "run_start": self.uid,
             "time": time.time(),
-            "exit_status": exit_status,
-            "reason": reason,
-            "num_events": counts,
-            **more,
+            "num_events": {stream: count for stream, count in self._rows.items() if count},
+            **stop,
         }
-        self._do(lambda: self._node.update_metadata(metadata={"stop": stop}, drop_revision=True))
+        self._do(lambda: self._node.update_metadata(metadata={"stop": whole}, drop_revision=True))
 
-    def _do(self, action: Any) -> None:
-        def locked() -> None:
+    def _do(self, action: Callable[[], Any]) -> Any:
+        def locked() -> Any:
             with writing(self.broker):
-                action()
+                return action()
 
         try:
-            retrying(locked)
+            return retrying(locked)
         except CatalogError:
             raise
         except Exception as error:

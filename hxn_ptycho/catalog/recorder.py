@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from . import spool
-from .errors import CatalogError
-from .store import DocumentWriter, insert
-from .writing import writing
+from .errors import CatalogError, Unsupported
+from .store import FLUSH_SECONDS, DocumentWriter, TiledDocumentWriter, insert
+from .writing import remove
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -122,18 +122,25 @@ class _Recording:
             )
 
     def _write(self) -> None:
-        writer: DocumentWriter | None = None
-        while (line := self._documents.get()) is not END:
-            if self._failed is not None:
+        writer: DocumentWriter | TiledDocumentWriter = DocumentWriter(self.broker)
+        failed = False
+        while (line := self._next(writer)) is not END:
+            if failed:
                 continue
             try:
-                writer = writer or DocumentWriter(self.broker)
-                with writing(self.broker):
+                try:
                     writer(*spool.decode(line))
-            except Exception as error:  # noqa: BLE001, tried again as a whole below
-                self._failed = error
+                except Unsupported as reason:
+                    logger.debug("run %s goes by Tiled's writer: %s", self.uid[:8], reason)
+                    remove(self.broker, self.uid)
+                    writer = TiledDocumentWriter(self.broker)
+                    for earlier in self._lines[: self._lines.index(line) + 1]:
+                        writer(*spool.decode(earlier))
+            except Exception:  # the run is tried again as a whole below
+                logger.debug("run %s failed while it was stored", self.uid[:8], exc_info=True)
+                failed = True
         try:
-            if self._failed is not None:
+            if failed:
                 insert(self.broker, [spool.decode(line) for line in self._lines])
             if self._spool is not None:
                 self._spool.discard()
@@ -141,6 +148,15 @@ class _Recording:
             self._report(error)
         finally:
             self._done.set()
+
+    def _next(self, writer: DocumentWriter | TiledDocumentWriter) -> Any:
+        """Return the next document; store events that wait while none comes."""
+        while isinstance(writer, DocumentWriter):
+            try:
+                return self._documents.get(timeout=FLUSH_SECONDS)
+            except queue.Empty:
+                writer.idle()
+        return self._documents.get()
 
     def _report(self, error: Exception) -> None:
         message = error if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"

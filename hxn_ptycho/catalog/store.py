@@ -1,18 +1,24 @@
-"""Whole runs into a catalog: once, whole, and again if it fails half-way."""
+"""Documents into a catalog: as they come, or a whole run; once, and again if it fails half-way."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
 
 from .documents import Named, StreamDocuments
-from .errors import CatalogError
-from .writing import is_passing, retrying, runs, writing
+from .errors import CatalogError, Unsupported
+from .growing import GrowingRun
+from .writing import has_run, remove, retrying, runs, writing
 
 if TYPE_CHECKING:
     from databroker import Broker
 
 Document = dict[str, Any]
+FLUSH_SECONDS = 0.5
+FLUSH_ROWS = 10_000
 
 
 def insert(broker: Broker, documents: Iterable[Named]) -> None:
@@ -33,73 +39,144 @@ def insert(broker: Broker, documents: Iterable[Named]) -> None:
         If the catalog cannot store them; nothing of the run is left in it then.
     """
     whole = list(documents)
-    if not whole or whole[0][0] != "start":
-        raise CatalogError("a run to be stored begins with its start document, and this one not")
+    if not whole or whole[0][0] != "start" or whole[-1][0] != "stop":
+        raise CatalogError("a run to be stored begins with a start document and ends with a stop")
     uid = whole[0][1]["uid"]
-
-    def attempt(keep_unknown: bool) -> None:
-        with writing(broker):
-            there = stored(broker, uid)
-            if there is not None:
-                if there.get("stop"):
-                    return
-                remove(broker, uid)
-            write = DocumentWriter(broker, keep_unknown)
-            try:
-                for name, document in whole:
-                    write(name, document)
-            except BaseException:
-                if stored(broker, uid) is not None:
-                    remove(broker, uid)
-                raise
-
-    try:
+    fallbacks: list[Callable[[], Callable[[str, Document], Any]]] = [
+        lambda: DocumentWriter(broker),
+        lambda: TiledDocumentWriter(broker),
+        # Something in a detector's Resource that the catalog does not take must not cost the rest.
+        lambda: TiledDocumentWriter(broker, keep_unknown=False),
+    ]
+    for number, make in enumerate(fallbacks):
         try:
-            retrying(lambda: attempt(True))
+            retrying(lambda make=make: _write(broker, uid, whole, make()))  # type: ignore[misc]
+            return
         except Exception as error:
-            if is_passing(error) or not _has_resources(whole):
-                raise
-            # Something in a detector's Resource that the catalog does not take must not cost the
-            # rest of the scan.
-            retrying(lambda: attempt(False))
-    except CatalogError:
-        raise
-    except Exception as error:
-        raise CatalogError(
-            f"run {uid[:8]} cannot be stored in the catalog {broker.name}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+            if number + 1 < len(fallbacks) and not isinstance(error, CatalogError):
+                continue
+            raise CatalogError(
+                f"run {uid[:8]} cannot be stored in the catalog {broker.name}: "
+                + (
+                    str(error)
+                    if isinstance(error, CatalogError)
+                    else f"{type(error).__name__}: {error}"
+                )
+            ) from error
+
+
+def _write(
+    broker: Broker, uid: str, whole: list[Named], write: Callable[[str, Document], Any]
+) -> None:
+    with writing(broker):
+        if has_run(broker, uid):
+            if has_run(broker, uid, whole=True):
+                return
+            remove(broker, uid)
+        try:
+            for name, document in whole:
+                write(name, document)
+        except BaseException:
+            if has_run(broker, uid):
+                remove(broker, uid)
+            raise
 
 
 class DocumentWriter:
-    """Writes one run into a catalog as its documents come. The caller holds `writing`."""
+    """Writes one run into a catalog as its documents come.
+
+    `Unsupported` is raised by runs that only `TiledDocumentWriter` stores.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.skip = False
+        self._translate = StreamDocuments(keep_unknown=True)
+        self._run: GrowingRun | None = None
+        self._streams: dict[str, str] = {}
+        self._resources: dict[str, Document] = {}
+        self._rows: dict[str, list[Document]] = {}
+        self._flushed = time.monotonic()
+
+    def __call__(self, name: str, document: Document) -> None:
+        """Store one document."""
+        if self.skip:
+            return
+        for each, translated in self._translate(name, document):
+            self._store(each, translated)
+
+    def idle(self) -> None:
+        """Store the events that wait, if the last ones were stored some time ago."""
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+
+    def _store(self, name: str, document: Document) -> None:
+        if name == "start":
+            self._run = GrowingRun(self.broker, document)
+            self.skip = not self._run.begin()
+            return
+        run = self._run
+        if run is None:
+            raise CatalogError(f"a {name} document came before the run's start document")
+        match name:
+            case "descriptor":
+                if document["name"] in self._streams.values():
+                    raise Unsupported("a stream has a second descriptor")
+                self._streams[document["uid"]] = document["name"]
+                run.describe(document["name"], document)
+            case "event":
+                if document["data"]:
+                    rows = self._rows.setdefault(self._streams[document["descriptor"]], [])
+                    rows.append(document)
+                    if len(rows) >= FLUSH_ROWS:
+                        self._flush()
+            case "stream_resource":
+                self._resources[document["uid"]] = document
+            case "stream_datum":
+                self._attach(run, document)
+            case "stop":
+                self._flush()
+                notes = self._translate.notes
+                run.end({**document, **({"storage_notes": notes} if notes else {})})
+            case _:
+                raise Unsupported(f"{name} documents")
+
+    def _attach(self, run: GrowingRun, datum: Document) -> None:
+        """Register an array that one file of a bulk detector holds as a whole."""
+        resource = self._resources[datum["stream_resource"]]
+        found = self._translate.datasets.get(resource["uid"])
+        if found is None or datum["indices"]["start"] != 0:
+            raise Unsupported("stream documents other than of one whole file")
+        run.attach(
+            self._streams[datum["descriptor"]],
+            resource["data_key"],
+            Path(unquote(urlparse(resource["uri"]).path)),
+            resource["parameters"]["dataset"],
+            found=found,
+        )
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        for stream, rows in self._rows.items():
+            if rows and self._run is not None:
+                self._run.append(stream, rows)
+                self._rows[stream] = []
+
+
+class TiledDocumentWriter:
+    """Writes one run by Bluesky's own Tiled writer: any document, at 25 requests a scan."""
 
     def __init__(self, broker: Broker, keep_unknown: bool = True) -> None:
         from bluesky_tiled_plugins import TiledWriter
 
+        self.broker = broker
         self._translate = StreamDocuments(keep_unknown)
         self._writer: Callable[[str, Document], None] = TiledWriter(runs(broker))
 
     def __call__(self, name: str, document: Document) -> None:
         """Store one document."""
-        for each, translated in self._translate(name, document):
-            if each == "stop" and self._translate.notes:
-                translated = {**translated, "storage_notes": self._translate.notes}
-            self._writer(each, translated)
-
-
-def stored(broker: Broker, uid: str) -> Document | None:
-    """Return the metadata (start, stop) of the run with this full uid, or None."""
-    from tiled.queries import Key
-
-    found = runs(broker).search(Key("uid") == uid).values().head(1)
-    return dict(found[0].item["attributes"]["metadata"]) if found else None
-
-
-def remove(broker: Broker, uid: str) -> None:
-    """Take a run out of the catalog: its documents and tables, never a file it refers to."""
-    runs(broker).delete_contents([uid], recursive=True, external_only=False)
-
-
-def _has_resources(documents: list[Named]) -> bool:
-    return any(name in ("resource", "datum", "datum_page") for name, _ in documents)
+        with writing(self.broker):
+            for each, translated in self._translate(name, document):
+                if each == "stop" and self._translate.notes:
+                    translated = {**translated, "storage_notes": self._translate.notes}
+                self._writer(each, translated)

@@ -97,10 +97,25 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError) or "locked" in text or "busy" in text
 
 
-def catalog_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions by which Tiled, its client and SQLite say that they could not."""
-    from adbc_driver_manager import Error as AdbcError
-    from sqlalchemy.exc import SQLAlchemyError
-    from tiled.client.utils import ClientError
+def is_conflict(error: BaseException) -> bool:
+    """Whether the catalog refused a name because it is taken."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 409
 
-    return (httpx.HTTPError, ClientError, AdbcError, SQLAlchemyError, OSError, RuntimeError)
+
+def run_metadata(broker: Broker, uid: str) -> dict[str, Any] | None:
+    """Return the metadata (start, stop) of the run with this full uid, or None."""
+    from tiled.queries import Key
+
+    found = runs(broker).search(Key("uid") == uid).values().head(1)
+    return dict(found[0].item["attributes"]["metadata"]) if found else None
+
+
+def has_run(broker: Broker, uid: str, whole: bool = False) -> bool:
+    """Whether the run with this full uid is there; `whole`: with its stop document."""
+    metadata = run_metadata(broker, uid)
+    return metadata is not None and (not whole or bool(metadata.get("stop")))
+
+
+def remove(broker: Broker, uid: str) -> None:
+    """Take a run out of the catalog: its documents and tables, never a file it refers to."""
+    runs(broker).delete_contents([uid], recursive=True, external_only=False)
