@@ -84,7 +84,8 @@ class Sample:
             for dx in within:
                 x = origin_m[1] + (np.arange(shape[1])[None, :] + dx) * pixel_m[1]
                 total += self.transmission(y, x)
-        return total / subpixels**2
+        total /= subpixels**2
+        return total
 
     def phase(self, y: Array, x: Array) -> Array:
         """Return the phase (rad) at places (m): the star, and particles outside it."""

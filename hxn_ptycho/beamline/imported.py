@@ -1,0 +1,83 @@
+"""Scans that an importer has taken from a file: positions in metres beside the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..catalog import read as read_array
+from ..catalog import resolve
+from ..optics import wavelength_from_energy
+from ..scan import Scan, ScanError
+from .checks import check_frame_shape, check_positions
+from .config import BeamlineConfig
+
+if TYPE_CHECKING:
+    from databroker import Broker
+
+SCAN_TYPE = "PTYCHO_IMPORT"
+FRAMES, POSITIONS = "frames", "positions"
+
+Start = Mapping[str, Any]
+
+
+def takes(start: Start, config: BeamlineConfig) -> bool:
+    """Return whether a run is of this flavour."""
+    scan = start.get("scan")
+    return isinstance(scan, Mapping) and scan.get("type") == SCAN_TYPE
+
+
+def diffracts(start: Start, data_keys: set[str], config: BeamlineConfig) -> bool:
+    """Return whether there are frames and positions."""
+    return {FRAMES, POSITIONS} <= data_keys
+
+
+def expected(start: Start) -> int | None:
+    """Return the number of frames that were imported."""
+    shape = start["scan"].get("shape")
+    return int(np.prod(shape)) if shape else None
+
+
+def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan:
+    """Read a run of this flavour.
+
+    Raises
+    ------
+    ScanError
+        If something is missing or does not fit together.
+    CatalogError
+        If an array cannot be found or opened.
+    """
+    scan_id, scan = start.get("scan_id"), start["scan"]
+    missing = [
+        key for key in ("energy_kev", "distance_m", "detector_pixel_m", "dc") if key not in scan
+    ]
+    if missing:
+        raise ScanError(
+            f"the imported scan {scan_id} has no {', '.join(missing)} in its start document; "
+            "import it again"
+        )
+    frames = resolve(broker, uid, FRAMES)
+    check_frame_shape(scan_id, FRAMES, frames.shape)
+    positions = np.asarray(read_array(broker, uid, POSITIONS), float)
+    check_positions(scan_id, positions, frames.shape[0])
+    height, width = scan["detector_pixel_m"]
+    probe = scan.get("probe")
+    return Scan(
+        uid=uid,
+        scan_id=int(scan_id or 0),
+        frames=frames.blocks,
+        frame_shape=(frames.shape[1], frames.shape[2]),
+        frame_dtype=frames.dtype.name,
+        dc=scan["dc"],
+        positions_m=positions,
+        wavelength_m=wavelength_from_energy(float(scan["energy_kev"])),
+        distance_m=float(scan["distance_m"]),
+        detector_pixel_m=(float(height), float(width)),
+        normalisation=np.ones(frames.shape[0]),
+        # The importer keeps the probe in the file of the frames.
+        start_probe=(frames.blocks[0].file, probe["dataset"]) if probe else None,
+        start=dict(start),
+    )
