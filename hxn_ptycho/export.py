@@ -93,12 +93,13 @@ def export(
         partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write(partial)
-            os.replace(partial, target)
+            try:
+                write(partial)
+                os.replace(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
         except OSError as error:
             raise ExportError(f"{target} cannot be written: {error.strerror or error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
         written.append(target)
     return written
 

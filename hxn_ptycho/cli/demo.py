@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from ..home import Home
 
 SCAN = "RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))"
+# What is typed into IPython for the user; RE, ptycho and db come from the profile.
+SESSION = f"""
+print("\\nIn IPython:  {SCAN}\\n")
+(raw_uid,) = {SCAN}
+ptycho.wait()
+
+from hxn_ptycho import results
+scan_id = db[raw_uid].start["scan_id"]
+result = results(scan_id=scan_id)[-1]
+print(f"\\nFound again in databroker:  results(scan_id={{scan_id}})[-1]\\n    {{result}}")
+if result.exit_status != "success":
+    raise SystemExit(1)
+print(f"The picture:  {{result.picture}}\\n")
+print("Go on:  make ipython   and there   results(scan_id=%d)[-1].plot()" % scan_id)
+"""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,10 +52,9 @@ def demo(
 
     home = find_home().make()
     profile = profile_folder(home)
-    lines = Path(__file__).with_name("demo_session.py").read_text().replace("SCAN", SCAN)
     command = [
         sys.executable, "-m", "IPython", f"--profile-dir={profile}", "--no-banner",
-        "--no-confirm-exit", *(["-i"] if stay else []), "-c", lines,
+        "--no-confirm-exit", *(["-i"] if stay else []), "-c", SESSION,
     ]  # fmt: skip
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .output import (
-    FAILED,
     NEGATIVE_RUNS,
     Json,
     only_json,
@@ -121,6 +120,7 @@ def reconstruct(
     """Reconstruct a scan now, and wait for the result."""
     with only_json(json):
         from ..recipe import Recipe
+        from ..watch import ProgressBar
         from ..worker import reconstruct as run_it
 
         texts = [*(assignments or [])]
@@ -130,19 +130,14 @@ def reconstruct(
         chosen = (Recipe.from_toml(recipe) if recipe else Recipe()).assign(texts)
         keys = {text.partition("=")[0].strip() for text in texts}
         given = {key: getattr(chosen, key) for key in keys}
-        result = run_it(run, recipe=recipe, progress=_progress(), **given)
+        with ProgressBar(side()) as bar:
+            result = run_it(run, recipe=recipe, progress=bar, **given)
     if json:
         print_json(result.to_dict())
     else:
         from .results import details
 
         terminal().print(details(result))
-    if result.exit_status != "success":
-        raise typer.Exit(FAILED)
-
-
-def _progress() -> Any:
-    raise NotImplementedError
 
 
 def queue(

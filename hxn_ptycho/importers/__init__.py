@@ -133,23 +133,24 @@ def _write(target: Path, measured: Measured, positions_m: np.ndarray) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w") as file:
-            # One frame a chunk, as detectors write them: each rank reads its own.
-            chunks = (1, *measured.frames.shape[1:])
-            file.create_dataset("frames", data=measured.frames, chunks=chunks)
-            file["frames"].attrs["units"] = "photon"
-            file["positions"] = positions_m
-            file["positions"].attrs["units"] = "m"
-            if measured.probe is not None:
-                file["probe"] = measured.probe
-        os.replace(partial, target)
+        try:
+            with h5py.File(partial, "w") as file:
+                # One frame a chunk, as detectors write them: each rank reads its own.
+                chunks = (1, *measured.frames.shape[1:])
+                file.create_dataset("frames", data=measured.frames, chunks=chunks)
+                file["frames"].attrs["units"] = "photon"
+                file["positions"] = positions_m
+                file["positions"].attrs["units"] = "m"
+                if measured.probe is not None:
+                    file["probe"] = measured.probe
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise ImportFileError(
             f"{target} cannot be written: {error.strerror or error}; "
             f"{measured.frames.nbytes / 1e6:.0f} MB are needed there"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _documents(

@@ -18,7 +18,7 @@ __all__ = ["PlotError", "figure", "save", "summary"]
 
 
 class PlotError(ValueError):
-    """A result that no picture can be made of; the message says why."""
+    """No picture can be made of a result, or written; the message says why."""
 
 
 def figure(
@@ -88,7 +88,7 @@ def save(
     Raises
     ------
     PlotError
-        As `figure`, and for a suffix that is no picture's.
+        As `figure`, for a suffix that is no picture's, and where the file cannot be written.
     """
     target = Path(path)
     drawing = figure(result, title=title, origin=origin)
@@ -97,10 +97,13 @@ def save(
         raise PlotError(f"{target.name}: name the picture .png, .pdf or .svg, not {kind or 'bare'}")
     partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
-        drawing.savefig(partial, dpi=dpi, format=kind)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            drawing.savefig(partial, dpi=dpi, format=kind)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise PlotError(f"{target} cannot be written: {error.strerror or error}") from error
     return target
 
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from hxn_ptycho.export import FORMATS, ExportError, export
+
+from .example_results import example_result
+
+
+def test_npy_holds_the_arrays_and_what_they_are(tmp_path: Path):
+    result = example_result(modes=3)
+    files = export(result, "npy", tmp_path / "out")
+    assert {file.name for file in files} == {
+        "scan_12_object.npy", "scan_12_probe.npy", "scan_12_positions.npy", "scan_12.json",
+    }  # fmt: skip
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scan_12_object.npy"), result.object)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scan_12_probe.npy"), result.probe)
+    about = json.loads((tmp_path / "out/scan_12.json").read_text())
+    assert about["pixel_size_m"] == [5e-9, 5e-9]
+    assert about["recipe"] == result.recipe
+
+
+def test_tiff_has_units_and_resolution(tmp_path: Path):
+    result = example_result(modes=3, pixel_size=(4e-9, 5e-9))
+    export(result, "tiff", tmp_path)
+    with tifffile.TiffFile(tmp_path / "scan_12_object_phase.tiff") as file:
+        page = file.pages[0]
+        np.testing.assert_allclose(page.asarray(), np.angle(result.object[0]), atol=1e-6)
+        assert page.tags["ResolutionUnit"].value == 3  # centimetre
+        for tag, pixel in (("XResolution", 5e-9), ("YResolution", 4e-9)):
+            numerator, denominator = page.tags[tag].value
+            assert numerator / denominator == pytest.approx(0.01 / pixel, rel=1e-6)
+    probe = tifffile.imread(tmp_path / "scan_12_probe_amplitude.tiff")
+    np.testing.assert_allclose(probe, np.abs(result.probe), rtol=1e-6)
+
+
+@pytest.mark.parametrize("modes", [1, 2])
+def test_cxi_is_where_readers_look(tmp_path: Path, modes: int):
+    result = example_result(modes=modes, pixel_size=(4e-9, 5e-9))
+    (path,) = export(result, "cxi", tmp_path)
+    with h5py.File(path) as file:
+        assert file["cxi_version"][()] >= 150
+        np.testing.assert_array_equal(file["entry_1/image_1/data"][()], result.object[0])
+        assert file["entry_1/data_1/data"].shape == result.object.shape[1:]
+        probe = file["entry_1/image_1/process_1/final_illumination"][()]
+        np.testing.assert_array_equal(probe, result.probe if modes > 1 else result.probe[0])
+        energy = file["entry_1/image_1/source_1/energy"][()]
+        assert energy / 1.602176634e-16 == pytest.approx(12.39842 / 1.4, rel=1e-5)
+        x, y, z = file["entry_1/sample_1/geometry_1/translation"][()].T
+    # Where the beam's centre was on the stage.
+    assert x[0] == pytest.approx(-2e-6 + (result.positions[0, 1] + 8) * 5e-9)
+    assert y[-1] == pytest.approx(1e-6 + (result.positions[-1, 0] + 8) * 4e-9)
+    assert not z.any()
+
+
+def test_hxn_layout_is_what_its_tools_read(tmp_path: Path):
+    result = example_result(modes=2)
+    export(result, "hxn", tmp_path, label="t2", angle_deg=12.5, detector_pixel_m=75e-6)
+    folder = tmp_path / "recon_result/S12/t2/recon_data"
+    obj = np.load(folder / "recon_12_t2_object_ave.npy")
+    # rot90(axes=(1, 0)): axis 0 is x, and what was the last row comes first on axis 1.
+    assert obj.shape == result.object.shape[:0:-1]
+    assert obj[5, 0] == result.object[0, -1, 5]
+    np.testing.assert_array_equal(
+        np.load(folder / "recon_12_t2_probe_mode_orth_ave_rp_mode_1.npy"),
+        np.rot90(result.probe[1], axes=(1, 0)),
+    )
+    # tomviz takes any file named by scan and label in which it finds "angle =".
+    (config,) = folder.glob("12_t2*")
+    values = dict(line.split(" = ") for line in config.read_text().splitlines() if " = " in line)
+    assert float(values["angle"]) == 12.5
+    pixel_nm = (
+        float(values["lambda_nm"]) * float(values["z_m"]) * 1e6
+        / float(values["ccd_pixel_um"]) / float(values["x_arr_size"])
+    )  # fmt: skip
+    assert pixel_nm == pytest.approx(5.0)
+    assert float(values["ccd_pixel_um"]) == pytest.approx(75)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_nothing_is_overwritten_unasked(tmp_path: Path, format: str):
+    files = export(example_result(), format, tmp_path)
+    before = {file: file.read_bytes() for file in files}
+    other = example_result(phase=1.0)
+    with pytest.raises(ExportError, match="is there already"):
+        export(other, format, tmp_path)
+    assert {file: file.read_bytes() for file in files} == before
+    export(other, format, tmp_path, overwrite=True)
+    assert {file: file.read_bytes() for file in files} != before
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_unknown_format_names_those_there_are(tmp_path: Path):
+    with pytest.raises(ExportError, match="npy, tiff, cxi, hxn"):
+        export(example_result(), "png", tmp_path)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="cannot be written"):
+        export(example_result(), "npy", tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("label", ["", "../t1", ".hidden"])
+def test_labels_name_one_folder(tmp_path: Path, label: str):
+    with pytest.raises(ExportError, match="cannot be a label"):
+        export(example_result(), "hxn", tmp_path, label=label)
