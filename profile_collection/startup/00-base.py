@@ -1,5 +1,6 @@
 """The RunEngine, and the catalog that its scans go to."""
 
+import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import RunEngine
 
