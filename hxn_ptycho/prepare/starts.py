@@ -16,7 +16,6 @@ from scipy import ndimage
 from ..home import Home
 from ..optics import OpticsError, object_pixel, zone_plate_probe
 from ..recipe import Recipe, RecipeError
-from ..results import results
 from ..scan import Scan, ScanError
 from .window import Window
 
@@ -189,6 +188,8 @@ def _find(value: str, kind: Kind, home: Home) -> _Given:
             f"{kind} = {value!r} is none of {words}, nor a file ({', '.join(_FILE_TYPES)}), nor a "
             "result's uid"
         )
+    from ..results import results  # which brings databroker, needed only here
+
     found = [result for result in results(uid=value, home=home) if result.result_file]
     if len(found) != 1:
         raise RecipeError(
