@@ -13,6 +13,7 @@ from .access import (
     descriptors,
     find_run,
     read,
+    read_table,
     resolve,
     search,
     search_metadata,
@@ -32,7 +33,7 @@ from .growing import GrowingRun
 from .recorder import RunRecorder
 from .spool import pending, recover
 from .store import insert
-from .writing import has_run
+from .writing import has_run, run_metadata
 
 __all__ = [
     "PROFILE",
@@ -51,9 +52,11 @@ __all__ = [
     "open_catalog",
     "pending",
     "read",
+    "read_table",
     "readable_storage",
     "recover",
     "resolve",
+    "run_metadata",
     "search",
     "search_metadata",
     "start_document",

@@ -344,3 +344,22 @@ def _check_whole(path: Path, dataset: Any, what: str) -> None:
     size = path.stat().st_size
     if size < needed:
         raise CatalogError(f"{what} is cut off: it has {size} bytes and needs {needed}")
+
+
+def read_table(broker: Broker, uid: str, stream: str) -> dict[str, list[Any]]:
+    """Return the columns of a stream's table; empty lists if it has no rows yet.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run or stream.
+    """
+    run = _run(broker, uid).base
+    if stream not in run:
+        raise CatalogError(f"run {uid[:8]} has no stream {stream!r}; it has {sorted(run)}")
+    node = getattr(run[stream], "base", run[stream])
+    if "internal" not in node:
+        keys = run[stream].metadata["data_keys"]
+        return {"seq_num": [], "time": [], **{key: [] for key in keys}}
+    table = node["internal"].read()
+    return {name: list(table[name]) for name in table.columns if not name.startswith("ts_")}
