@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from . import watch
-from .beamline import is_ptychography
+from .beamline import expected_frames, is_ptychography
 from .catalog import CatalogError, Catalogs, check_readable
 from .catalog.embedded import HOME_KEY
 from .home import Home, find_home
@@ -107,7 +107,9 @@ class AutoReconstruct:
                 if run := self._runs.get(doc["run_start"]):
                     run.descriptors.append(dict(doc))
             elif name in ("resource", "stream_resource"):
-                if run := self._runs.get(doc.get("run_start", "")):
+                # HXN's resources do not say whose they are.
+                own = self._runs.get(doc.get("run_start", ""))
+                for run in [own] if own else self._runs.values():
                     run.files.add(_file_of(doc))
             elif name == "stop":
                 self._stop(doc)
@@ -171,8 +173,10 @@ class AutoReconstruct:
         while len(self._runs) >= _MOST_RUNS:
             del self._runs[next(iter(self._runs))]
         self._runs[start["uid"]] = _Run(start)
-        if self.start_worker and is_ptychography(start, []):
-            Queue(self.home).ensure_worker()  # now, so that it is warm when the scan ends
+        # A start document alone may be of a ptychography scan or not. If so, begin a worker now: it
+        # will be warm when the scan ends.
+        if self.start_worker and expected_frames(start) is not None:
+            Queue(self.home).ensure_worker()
 
     def _stop(self, stop: Mapping[str, Any]) -> None:
         uid = stop["run_start"]

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..catalog import CatalogError
 from ..home import Home
 from ..optics import OpticsError, object_pixel, zone_plate_probe
 from ..recipe import Recipe, RecipeError
+from ..results import results
 from ..scan import Scan, ScanError
 from .window import Window
 
@@ -188,15 +190,16 @@ def _find(value: str, kind: Kind, home: Home) -> _Given:
             f"{kind} = {value!r} is none of {words}, nor a file ({', '.join(_FILE_TYPES)}), nor a "
             "result's uid"
         )
-    from ..results import results  # which brings databroker, needed only here
-
-    found = [result for result in results(uid=value, home=home) if result.result_file]
-    if len(found) != 1:
+    try:
+        result = results(uid=value, home=home)[-1]
+    except CatalogError as error:
+        raise RecipeError(f"{kind} = {value!r}: {error}; hxn-ptycho results lists them") from error
+    if result.result_file is None:
         raise RecipeError(
-            f"{kind} = {value!r}: {len(found) or 'no'} successful results have this uid; "
-            "hxn-ptycho results lists them"
+            f"{kind} = {value!r}: reconstruction {result.uid[:8]} of scan {result.scan_id} has no "
+            "result to start from"
         )
-    return _read_file(Path(found[0].result_file), kind)
+    return _read_file(result.result_file, kind)
 
 
 def _read_file(path: Path, kind: Kind) -> _Given:

@@ -18,6 +18,7 @@ from ..prepare import prepare
 from ..publish import Publisher
 from ..queue import QueuedJob
 from ..recipe import Recipe, RecipeError
+from ..results import results
 from ..scan import ScanError
 from ..solver.job import RESULT_FILE, Job, JobError, ResultData
 from .following import Line, Listener, WrongMpi, follow
@@ -144,12 +145,20 @@ class _Attempt:
         self.wait_for_stop(stop_seconds)
         if self.queued.refusal:
             raise RecipeError(self.queued.refusal)
-        if has_result(self.folder):  # computed by a worker that died before it published
-            job = Job.read(self.folder)
-            self.open_publisher(Recipe.make(**job.recipe))
+        if self.queued.attempts > 1 and (published := self.published_before()):
+            return published
+        if has_result(self.folder):  # computed for a worker that died before it published
+            self.open_publisher(Recipe.make(**Job.read(self.folder).recipe))
         else:
-            job = self.compute()
+            self.compute()
         return self.publish(self.folder / RESULT_FILE)
+
+    def published_before(self) -> Path | None:
+        """Return what a worker published that died before it could tell the queue."""
+        try:
+            return results(uid=self.queued.derived_uid, catalogs=self.catalogs)[-1].result_file
+        except CatalogError:  # it was not even begun
+            return None
 
     def wait_for_stop(self, seconds: float) -> None:
         """Wait until the catalog has the raw run's start and stop documents."""
@@ -168,11 +177,11 @@ class _Attempt:
             self.interrupt()
             time.sleep(0.05)
 
-    def compute(self) -> Job:
+    def compute(self) -> None:
         """Prepare the job folder, run the solver on it, and publish the errors meanwhile."""
         home = self.catalogs.home
         end_leftover(self.folder)
-        scan = read_scan(self.catalogs.raw, self.queued.raw_uid)
+        scan = read_scan(self.catalogs.raw, self.queued.raw_uid, home=home)
         job = prepare(
             scan,
             self.queued.recipe,
@@ -204,7 +213,6 @@ class _Attempt:
         )
         if self.program.reason:
             raise JobError(self.program.reason)
-        return job
 
     def publish(self, result_file: Path) -> Path:
         """Publish the result and draw its picture; return where the result is now."""
