@@ -71,4 +71,5 @@ class ScanProgress:
         target: Any = None,
         **_: Any,
     ) -> None:
-        progress.update(task, description=name or "", completed=current, total=target)
+        if current is not None:  # a status that ends says so with its device's name only
+            progress.update(task, description=name or "", completed=current, total=target)
