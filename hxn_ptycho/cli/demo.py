@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCAN = "RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))"
 # What is typed into IPython for the user; RE, ptycho and db come from the profile.
-SESSION = f"""
+SESSION = f'''
 print("\\nIn IPython:  {SCAN}\\n")
 (raw_uid,) = {SCAN}
 ptycho.wait()
@@ -26,12 +26,15 @@ ptycho.wait()
 from hxn_ptycho import results
 scan_id = db[raw_uid].start["scan_id"]
 result = results(scan_id=scan_id)[-1]
-print(f"\\nFound again in databroker:  results(scan_id={{scan_id}})[-1]\\n    {{result}}")
 if result.exit_status != "success":
-    raise SystemExit(1)
-print(f"The picture:  {{result.picture}}\\n")
-print("Go on:  make ipython   and there   results(scan_id=%d)[-1].plot()" % scan_id)
-"""
+    raise SystemExit(f"The reconstruction ended with {{result.exit_status}}: {{result.reason}}")
+print(f"""
+Found again in databroker:  results(scan_id={{scan_id}})[-1]
+    uid {{result.uid}}, error_fourier {{result.error_fourier:.4f}}
+The picture:  {{result.picture}}
+
+Go on:  make ipython   and there   results(scan_id={{scan_id}})[-1].plot()""")
+'''
 
 
 def add_to(app: typer.Typer) -> None:

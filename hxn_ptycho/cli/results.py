@@ -149,7 +149,7 @@ def export(
             options["detector_pixel_m"] = read_scan(catalogs.raw, result.raw_uid).detector_pixel_m[
                 1
             ]
-        written = write(_data(result), format, folder, **options)
+        written = write(result.data, format, folder, **options)
     if json:
         print_json([str(path) for path in written])
         return
@@ -175,22 +175,15 @@ def _find(catalogs: Catalogs, uid: str) -> Result:
     return found[-1]
 
 
-def _data(result: Result) -> Any:
-    from ..solver.job import ResultData
-
-    if result.exit_status != "success" or result.result_file is None:
-        stop(f"reconstruction {result.uid[:8]} has no result: {result.reason or 'unknown reason'}")
-    return ResultData.read(result.result_file)
-
-
 def _draw(result: Result, output: Path) -> Path:
     """Copy the picture that is there, or draw it anew for another format."""
     ready = result.picture
-    if ready is not None and Path(ready).exists() and Path(ready).suffix == output.suffix:
+    if ready is not None and ready.suffix == output.suffix:
         return Path(shutil.copyfile(ready, output))
     from ..plot import save
 
-    return save(_data(result), output)
+    sample = result.start.get("sample_name") or result.start.get("sample")
+    return save(result.data, output, title=sample if isinstance(sample, str) else "")
 
 
 def _table(found: list[Result]) -> Any:
