@@ -167,10 +167,7 @@ class Result:
         }
         return {
             "iteration": np.array(table["iteration"], dtype=np.int64),
-            **{
-                key: np.array([_floats(row) for row in table[key]]).reshape(-1, count)
-                for key, count in modes.items()
-            },
+            **{key: _mode_errors(table, key, count) for key, count in modes.items()},
             "error_fourier": np.array(_floats(table["error_fourier"])),
         }
 
@@ -221,9 +218,10 @@ class Result:
         return self.catalogs.raw[self.raw_uid]
 
     def plot(self) -> Figure:
-        """Return the picture: object, probe modes, error curves. A notebook shows it.
+        """Return the picture: object, probe modes, error curves.
 
-        In IPython with a matplotlib window it is shown as well.
+        A notebook shows it, IPython with ``%matplotlib`` opens a window, IPython in a terminal
+        says where its file lies.
 
         Raises
         ------
@@ -234,7 +232,7 @@ class Result:
 
         sample = self.start.get("sample_name") or self.start.get("sample")
         drawn = figure(self.data, title=sample if isinstance(sample, str) else "")
-        _show(drawn)
+        _show(drawn, self.picture)
         return drawn
 
     def to_dict(self) -> dict[str, Any]:
@@ -440,19 +438,39 @@ def _nm(pixel: tuple[float, float]) -> str:
     return f"({1e9 * pixel[0]:.4g}, {1e9 * pixel[1]:.4g})"
 
 
+def _mode_errors(table: dict[str, list[Any]], name: str, count: int) -> NDArray[np.float64]:
+    """Return the errors of each mode: of several, each has a column of its own."""
+    columns = [f"{name}_{mode}" for mode in range(count)] if count > 1 else [name]
+    return np.array([_floats(table[column]) for column in columns]).T.reshape(-1, count)
+
+
 def _floats(values: Any) -> list[float]:
     return [np.nan if value is None else float(value) for value in values]
 
 
-def _show(drawn: Figure) -> None:
-    """Show a figure in IPython's matplotlib window, if there is one."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None or "inline" in pyplot.get_backend() or pyplot.get_backend() == "agg":
+def _show(drawn: Figure, picture: Path | None) -> None:
+    """Show a figure where a person is looking: a notebook, a matplotlib window, or its file."""
+    if "IPython" not in sys.modules:
         return
-    manager = pyplot.figure(figsize=drawn.get_size_inches()).canvas.manager
-    manager.canvas.figure = drawn
-    drawn.set_canvas(manager.canvas)
-    manager.show()
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+    if hasattr(shell, "kernel"):
+        from IPython.core.pylabtools import select_figure_formats
+
+        # So that the figure that `plot` returns appears, without %matplotlib inline.
+        select_figure_formats(shell, {"png"})
+        return
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and pyplot.isinteractive() and pyplot.get_backend().lower() != "agg":
+        window = pyplot.figure()
+        canvas = type(window.canvas)
+        pyplot.close(window)
+        canvas.new_manager(drawn, f"ptycho {id(drawn)}").show()
+    elif picture is not None:
+        print(f"picture: {picture}")
 
 
 class _CallableModule(types.ModuleType):

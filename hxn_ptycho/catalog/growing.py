@@ -31,10 +31,13 @@ class GrowingRun:
     broker : databroker.Broker
     start : dict
         Start document; its ``uid`` names the run.
+    lenient : bool
+        Leave out what a table cannot hold, instead of raising `Unsupported`.
     """
 
-    def __init__(self, broker: Broker, start: Mapping[str, Any]) -> None:
+    def __init__(self, broker: Broker, start: Mapping[str, Any], lenient: bool = False) -> None:
         self.broker = broker
+        self.lenient = lenient
         self.start = dict(start)
         self.uid: str = self.start["uid"]
         self._node: Any = None
@@ -98,14 +101,14 @@ class GrowingRun:
         Raises
         ------
         Unsupported
-            If a column is neither a number, a truth value, a text nor a short list of numbers.
+            If a column is neither a number, a truth value nor a text.
         CatalogError
             If the catalog cannot store it.
         """
         from tiled.structures.core import Spec
 
         data_keys = {key: dict(value) for key, value in descriptor["data_keys"].items()}
-        schema = make_schema(data_keys)
+        schema = make_schema(data_keys, self.lenient)
         for name, keys in descriptor.get("object_keys", {}).items():
             for key in keys:
                 if key in data_keys:
@@ -151,7 +154,7 @@ class GrowingRun:
         """
         if not rows:
             return
-        table = make_table(self._schemas[stream], rows, self._rows[stream] + 1)
+        table = make_table(self._schemas[stream], rows, self._rows[stream] + 1, self.lenient)
 
         def act() -> None:
             if stream not in self._tables:

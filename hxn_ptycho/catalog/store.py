@@ -45,8 +45,8 @@ def insert(broker: Broker, documents: Iterable[Named]) -> None:
     fallbacks: list[Callable[[], Callable[[str, Document], Any]]] = [
         lambda: DocumentWriter(broker),
         lambda: TiledDocumentWriter(broker),
-        # Something in a detector's Resource that the catalog does not take must not cost the rest.
-        lambda: TiledDocumentWriter(broker, keep_unknown=False),
+        # Something in it that the catalog does not take must not cost the rest.
+        lambda: DocumentWriter(broker, lenient=True),
     ]
     for number, make in enumerate(fallbacks):
         try:
@@ -85,13 +85,19 @@ def _write(
 class DocumentWriter:
     """Writes one run into a catalog as its documents come.
 
-    `Unsupported` is raised by runs that only `TiledDocumentWriter` stores.
+    Parameters
+    ----------
+    broker : databroker.Broker
+    lenient : bool
+        Leave out what does not fit; otherwise `Unsupported` is raised by runs that only
+        `TiledDocumentWriter` stores.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, lenient: bool = False) -> None:
         self.broker = broker
+        self.lenient = lenient
         self.skip = False
-        self._translate = StreamDocuments(keep_unknown=True)
+        self._translate = StreamDocuments(keep_unknown=not lenient)
         self._run: GrowingRun | None = None
         self._streams: dict[str, str] = {}
         self._resources: dict[str, Document] = {}
@@ -112,7 +118,7 @@ class DocumentWriter:
 
     def _store(self, name: str, document: Document) -> None:
         if name == "start":
-            self._run = GrowingRun(self.broker, document)
+            self._run = GrowingRun(self.broker, document, self.lenient)
             self.skip = not self._run.begin()
             return
         run = self._run
@@ -120,10 +126,12 @@ class DocumentWriter:
             raise CatalogError(f"a {name} document came before the run's start document")
         match name:
             case "descriptor":
-                if document["name"] in self._streams.values():
+                known = document["name"] in self._streams.values()
+                if known and not self.lenient:
                     raise Unsupported("a stream has a second descriptor")
                 self._streams[document["uid"]] = document["name"]
-                run.describe(document["name"], document)
+                if not known:
+                    run.describe(document["name"], document)
             case "event":
                 if document["data"]:
                     rows = self._rows.setdefault(self._streams[document["descriptor"]], [])
@@ -139,13 +147,17 @@ class DocumentWriter:
                 notes = self._translate.notes
                 run.end({**document, **({"storage_notes": notes} if notes else {})})
             case _:
-                raise Unsupported(f"{name} documents")
+                if not self.lenient:
+                    raise Unsupported(f"{name} documents")
 
     def _attach(self, run: GrowingRun, datum: Document) -> None:
         """Register an array that one file of a bulk detector holds as a whole."""
         resource = self._resources[datum["stream_resource"]]
         found = self._translate.datasets.get(resource["uid"])
         if found is None or datum["indices"]["start"] != 0:
+            if self.lenient:
+                self._translate.notes.append(f"{resource['data_key']}: was left out of the catalog")
+                return
             raise Unsupported("stream documents other than of one whole file")
         run.attach(
             self._streams[datum["descriptor"]],
@@ -166,12 +178,16 @@ class DocumentWriter:
 class TiledDocumentWriter:
     """Writes one run by Bluesky's own Tiled writer: any document, at 25 requests a scan."""
 
-    def __init__(self, broker: Broker, keep_unknown: bool = True) -> None:
+    def __init__(self, broker: Broker) -> None:
         from bluesky_tiled_plugins import TiledWriter
 
         self.broker = broker
-        self._translate = StreamDocuments(keep_unknown)
-        self._writer: Callable[[str, Document], None] = TiledWriter(runs(broker))
+        self._translate = StreamDocuments()
+        self._writer: Callable[[str, Document], None] = TiledWriter(
+            # SQLite holds no lists: every array is stored as one.
+            runs(broker),
+            max_array_size=0,
+        )
 
     def __call__(self, name: str, document: Document) -> None:
         """Store one document."""

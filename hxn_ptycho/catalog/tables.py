@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import Unsupported
 
-# Longer lists are for Tiled's own writer, which makes arrays of them.
-LONGEST_LIST = 64
+# What Tiled takes as a column of an SQL table, "ts_" before it; other names end in an error.
+_NAME = re.compile(r"[a-zA-Z_][\w .:-]*")
+_LONGEST_NAME = 60
 
 
-def make_schema(data_keys: Mapping[str, Mapping[str, Any]]) -> Any:
+def make_schema(data_keys: Mapping[str, Mapping[str, Any]], lenient: bool = False) -> Any:
     """Return the Arrow schema of a stream's table, from its descriptor's data keys.
+
+    Parameters
+    ----------
+    data_keys : mapping
+        Those with ``external`` are no columns.
+    lenient : bool
+        Leave columns out that a table cannot hold, instead of raising.
 
     Raises
     ------
     Unsupported
-        If a column is neither a number, a truth value, a text nor a short list of numbers.
+        If a column is neither a number, a truth value nor a text (SQLite holds no lists), or its
+        name is none for SQL.
     """
     import pyarrow  # type: ignore[import-untyped]
 
-    plain = {
+    types = {
         "number": pyarrow.float64(),
         "integer": pyarrow.int64(),
         "boolean": pyarrow.bool_(),
         "string": pyarrow.string(),
     }
     columns: dict[str, Any] = {}
+    taken = {"seq_num", "time"}
     for key, data_key in data_keys.items():
         if "external" in data_key:
             continue
-        if key in ("seq_num", "time"):
-            raise Unsupported(f"{key} is a name of the catalog's own")
-        kind = data_key["dtype"]
-        if kind == "array":
-            shape: list[int | None] = list(data_key.get("shape") or ())
-            if len(shape) != 1 or not 0 < (shape[0] or 0) <= LONGEST_LIST:
-                raise Unsupported(f"{key} is an array of shape {shape}")
-            columns[key] = pyarrow.list_(pyarrow.float64())
-        else:
-            columns[key] = plain[kind]
+        # SQL takes names that differ in case for the same.
+        fits = (
+            _NAME.fullmatch(key)
+            and len(key.encode()) <= _LONGEST_NAME
+            and not {key.lower(), f"ts_{key}".lower()} & taken
+            and data_key["dtype"] in types
+        )
+        if fits:
+            columns[key] = types[data_key["dtype"]]
+            taken |= {key.lower(), f"ts_{key}".lower()}
+        elif not lenient:
+            raise Unsupported(f"{key} ({data_key['dtype']}) as a column of a table")
     return pyarrow.schema(
         [
             ("seq_num", pyarrow.int64()),
@@ -51,8 +64,19 @@ def make_schema(data_keys: Mapping[str, Mapping[str, Any]]) -> Any:
     )
 
 
-def make_table(schema: Any, rows: Sequence[Mapping[str, Any]], first: int) -> Any:
+def make_table(
+    schema: Any, rows: Sequence[Mapping[str, Any]], first: int, lenient: bool = False
+) -> Any:
     """Return `rows` as an Arrow table, their sequence numbers counted from `first`.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+    rows : sequence of mapping
+        Each with ``time``, ``data`` and perhaps ``timestamps``.
+    first : int
+    lenient : bool
+        Null where a value is not of the type that the schema says, instead of raising.
 
     Raises
     ------
@@ -61,17 +85,20 @@ def make_table(schema: Any, rows: Sequence[Mapping[str, Any]], first: int) -> An
     """
     import pyarrow
 
-    columns: dict[str, list[Any]] = {}
-    for name in schema.names:
+    columns = []
+    for name, kind in zip(schema.names, schema.types, strict=True):
         if name == "seq_num":
-            columns[name] = list(range(first, first + len(rows)))
+            values: list[Any] = list(range(first, first + len(rows)))
         elif name == "time":
-            columns[name] = [row["time"] for row in rows]
+            values = [row["time"] for row in rows]
         elif name.startswith("ts_") and name[3:] in schema.names:
-            columns[name] = [row.get("timestamps", {}).get(name[3:], row["time"]) for row in rows]
+            values = [row.get("timestamps", {}).get(name[3:], row["time"]) for row in rows]
         else:
-            columns[name] = [row["data"].get(name) for row in rows]
-    try:
-        return pyarrow.table(columns, schema=schema)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise Unsupported(str(error)) from error
+            values = [row["data"].get(name) for row in rows]
+        try:
+            columns.append(pyarrow.array(values, type=kind))
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+            if not lenient:
+                raise Unsupported(f"{name}: {error}") from error
+            columns.append(pyarrow.nulls(len(rows), type=kind))
+    return pyarrow.table(columns, schema=schema)

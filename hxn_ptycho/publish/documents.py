@@ -63,15 +63,24 @@ def start_document(
 
 
 def iterations_descriptor(probe_modes: int, object_modes: int) -> dict[str, Any]:
-    """Return the descriptor of stream ``iterations``."""
+    """Return the descriptor of stream ``iterations``.
+
+    Its table has numbers only, because SQLite holds no lists: ``error_probe`` and ``error_object``
+    are the largest of the modes, and each mode has a column of its own if there are several.
+    """
     source = "hxn_ptycho.solver"
+    number = {"dtype": "number", "shape": [], "source": source}
+    modes = {
+        key: dict(number)
+        for name, count in (("error_probe", probe_modes), ("error_object", object_modes))
+        for key in (name, *_mode_keys(name, count))
+    }
     return {
         "data_keys": {
             "iteration": {"dtype": "integer", "shape": [], "source": source},
-            "error_probe": {"dtype": "array", "shape": [probe_modes], "source": source},
-            "error_object": {"dtype": "array", "shape": [object_modes], "source": source},
-            "error_fourier": {"dtype": "number", "shape": [], "source": source},
-            "seconds": {"dtype": "number", "shape": [], "source": source, "units": "s"},
+            **modes,
+            "error_fourier": dict(number),
+            "seconds": {**number, "units": "s"},
         },
         "hints": {"reconstruction": {"fields": ["error_object", "error_fourier"]}},
     }
@@ -79,8 +88,16 @@ def iterations_descriptor(probe_modes: int, object_modes: int) -> dict[str, Any]
 
 def iteration_row(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line of ``progress.jsonl`` as a row of stream ``iterations``."""
-    keys = ("iteration", "error_probe", "error_object", "error_fourier", "seconds")
-    return {"time": line.get("time", time.time()), "data": {key: line.get(key) for key in keys}}
+    data: dict[str, Any] = {key: line.get(key) for key in ("iteration", "error_fourier", "seconds")}
+    for name in ("error_probe", "error_object"):
+        values = line.get(name) or []
+        data[name] = max((value for value in values if value is not None), default=None)
+        data.update(zip(_mode_keys(name, len(values)), values, strict=False))
+    return {"time": line.get("time", time.time()), "data": data}
+
+
+def _mode_keys(name: str, count: int) -> list[str]:
+    return [f"{name}_{mode}" for mode in range(count)] if count > 1 else []
 
 
 def read_result(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
