@@ -7,31 +7,21 @@ other rooms need is here; none of them imports either.
 
 from __future__ import annotations
 
-from .access import (
-    ExternalArray,
-    baseline,
+from .arrays import ExternalArray, baseline, read, read_table, resolve
+from .embedded import PROFILE, Catalogs, install_profile, open_catalog
+from .errors import CatalogError
+from .find import (
     descriptors,
     find_run,
-    read,
-    read_table,
-    resolve,
     search,
     search_metadata,
     start_document,
     stop_document,
 )
-from .embedded import (
-    PROFILE,
-    Catalogs,
-    check_readable,
-    install_profile,
-    open_catalog,
-    readable_storage,
-)
-from .errors import CatalogError
 from .growing import GrowingRun
 from .recorder import RunRecorder
 from .spool import pending, recover
+from .storage import check_readable, readable_storage
 from .store import insert
 from .writing import has_run, run_metadata
 

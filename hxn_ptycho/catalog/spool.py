@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from .embedded import HOME_KEY, Catalogs
+from .embedded import Catalogs
 from .errors import CatalogError
+from .storage import HOME_KEY
 from .store import insert
 
 if TYPE_CHECKING:

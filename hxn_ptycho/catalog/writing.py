@@ -12,8 +12,8 @@ import httpx
 from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from .embedded import HOME_KEY
 from .errors import CatalogError
+from .storage import HOME_KEY
 
 if TYPE_CHECKING:
     from databroker import Broker

@@ -1,0 +1,154 @@
+"""Find runs, and read their documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import CatalogError
+from .writing import has_run, run_metadata, runs
+
+if TYPE_CHECKING:
+    from databroker import Broker
+
+UID_LENGTH = 36
+
+
+def find_run(broker: Broker, run: str | int) -> str:
+    """Return the full uid of a run.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    run : str or int
+        A uid, the first characters of one, a scan id (the newest run with it), or -1 for the last
+        run, -2 for the one before. Texts of digits are numbers if there is such a scan.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run, or several uids begin with these characters.
+    """
+    from tiled.queries import Key, Like
+
+    catalog = runs(broker)
+    text = str(run).strip()
+    if re.fullmatch(r"-\d+", text):
+        back = -int(text)
+        newest = list(catalog.keys().tail(back)) if back else []
+        if len(newest) < back or not back:
+            raise CatalogError(
+                f"there is no run {text} in the catalog {broker.name}: it has {len(newest)}"
+            )
+        return newest[0]
+    if text.isdecimal():
+        found = catalog.search(Key("scan_id") == int(text)).keys().tail(1)
+        if found:
+            return found[0]
+        if isinstance(run, int):
+            raise CatalogError(f"no run in the catalog {broker.name} has scan id {run}")
+    if not re.fullmatch(r"[\w.:-]+", text):
+        raise CatalogError(f"{text!r} is neither a uid nor a scan id, nor -1 for the last run")
+    if len(text) == UID_LENGTH and has_run(broker, text):
+        return text
+    # In a Like query an underscore stands for any character.
+    matches = [
+        uid
+        for uid in catalog.search(Like("start.uid", f"{text}%")).keys().head(20)
+        if uid.startswith(text)
+    ]
+    if not matches:
+        raise CatalogError(
+            f"no run in the catalog {broker.name} has a uid that begins with {text!r}"
+            + (" or this scan id" if text.isdecimal() else "")
+        )
+    if len(matches) > 1:
+        raise CatalogError(
+            f"{len(matches)} runs in the catalog {broker.name} have uids that begin with "
+            f"{text!r}: {', '.join(uid[:12] for uid in matches[:5])}; give more characters"
+        )
+    return matches[0]
+
+
+def start_document(broker: Broker, uid: str) -> dict[str, Any]:
+    """Return the start document of the run with this full uid.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return _metadata(broker, uid)["start"]
+
+
+def stop_document(broker: Broker, uid: str) -> dict[str, Any] | None:
+    """Return the stop document, or None if the run has none (it goes on, or was killed).
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return _metadata(broker, uid).get("stop")
+
+
+def descriptors(broker: Broker, uid: str) -> list[dict[str, Any]]:
+    """Return the run's event descriptors, each with its stream's name under ``name``.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    return [
+        {**client.item["attributes"]["metadata"], "name": name, "run_start": uid}
+        for name, client in open_run(broker, uid).base.items()
+    ]
+
+
+def search(
+    broker: Broker, equal: Mapping[str, Any] | None = None, /, **equalities: Any
+) -> list[str]:
+    """Return the uids, oldest first, of runs whose start documents have these values.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    equal : mapping, optional
+        Of keys that are no Python names, as ``{"analysis.algorithm": "DM"}``.
+    **equalities
+        As ``raw_uid="..."``, ``scan_id=7``.
+    """
+    return [uid for uid, _ in search_metadata(broker, {**(equal or {}), **equalities})]
+
+
+def search_metadata(broker: Broker, equal: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """As `search`, with each run's ``{"start": ..., "stop": ...}``; one request a hundred runs."""
+    from tiled.queries import Key
+
+    found = runs(broker)
+    for key, value in equal.items():
+        found = found.search(Key(key) == value)
+    return [(uid, dict(run.item["attributes"]["metadata"])) for uid, run in found.items()]
+
+
+def open_run(broker: Broker, uid: str) -> Any:
+    """Return the Tiled container of the run with this full uid.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    try:
+        return runs(broker)[uid]
+    except (KeyError, ValueError) as error:
+        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}") from error
+
+
+def _metadata(broker: Broker, uid: str) -> dict[str, Any]:
+    metadata = run_metadata(broker, uid)
+    if metadata is None:
+        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}")
+    return metadata
