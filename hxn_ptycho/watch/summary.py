@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from ..queue import QueuedJob
 from ..solver.job import JobError, ResultData
 
 
-def summary(job: QueuedJob) -> RenderableType:
+def summary(job: QueuedJob) -> Text:
     """Return scan id, uids, errors, time and picture of an ended job, to be printed."""
     colour = {"done": "green", "failed": "red"}.get(job.state, "yellow")
-    title = Text(f"scan {job.scan_id}: reconstruction {job.state}", style=f"bold {colour}")
-    table = Table.grid(padding=(0, 2))
-    table.add_row("raw uid", job.raw_uid)
-    table.add_row("result uid", job.derived_uid)
-    for name, value in _outcome(job):
-        table.add_row(name, Text(value, overflow="fold"))
-    return Group(title, table)
+    text = Text(f"scan {job.scan_id}: reconstruction {job.state}", style=f"bold {colour}")
+    rows = [("raw uid", job.raw_uid), ("result uid", job.derived_uid), *_outcome(job)]
+    for name, value in rows:
+        text.append(f"\n  {name:<12}", style="not bold default")
+        text.append(value, style="not bold default")
+    return text
 
 
 def print_summary(job: QueuedJob, console: Console | None = None) -> None:
@@ -29,7 +27,8 @@ def print_summary(job: QueuedJob, console: Console | None = None) -> None:
 
     While IPython shows its prompt, that is a stand-in which prints above the prompt.
     """
-    (console or Console(soft_wrap=True)).print(summary(job))
+    # Lines are not folded: uids and paths are there to be copied.
+    (console or Console()).print(summary(job), soft_wrap=True, highlight=False)
 
 
 def _outcome(job: QueuedJob) -> list[tuple[str, str]]:
