@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ..solver.job import FrameBlock, relocate
 from .documents import open_h5
 from .errors import CatalogError
 from .find import open_run
+from .writing import runs
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -62,6 +64,11 @@ def resolve(broker: Broker, uid: str, key: str, stream: str = "primary") -> Exte
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept in the catalog, not in a file: read() gives it"
         )
+    return _locate(source, uid, key)
+
+
+def _locate(source: Any, uid: str, key: str) -> ExternalArray:
+    """Return where the files of a data source are, by their headers."""
     parameters = source.parameters or {}
     if source.mimetype != "application/x-hdf5" or not parameters.get("dataset"):
         raise CatalogError(
@@ -106,9 +113,8 @@ def read(broker: Broker, uid: str, key: str, stream: str = "primary") -> NDArray
     if source is not None and all(
         relocate(str(path), path.parent).exists() for path in _files(source)
     ):
-        array = resolve(broker, uid, key, stream)
         parts = []
-        for block in array.blocks:
+        for block in _locate(source, uid, key).blocks:
             with open_h5(relocate(block.file, Path(block.file).parent)) as file:
                 parts.append(file[block.dataset][()])
         return np.concatenate(parts)
@@ -127,9 +133,11 @@ def baseline(broker: Broker, uid: str) -> dict[str, float]:
         If there is no such run.
     """
     run = open_run(broker, uid).base
-    if "baseline" not in run:
+    try:
+        found = run["baseline"]
+    except KeyError:
         return {}
-    stream = getattr(run["baseline"], "base", run["baseline"])
+    stream = getattr(found, "base", found)
     values: dict[str, float] = {}
     for name in stream:
         if not name.startswith("internal"):
@@ -180,16 +188,32 @@ def _node(broker: Broker, uid: str, key: str, stream: str) -> Any:
 
 
 def _data_source(broker: Broker, uid: str, key: str, stream: str) -> Any:
-    """Return Tiled's data source of an array in files of its own, or None of one in a table."""
-    node = _node(broker, uid, key, stream)
-    if not hasattr(node, "include_data_sources"):
+    """Return Tiled's data source of an array in files of its own, or None of one in a table.
+
+    One request: a client that walks to the array makes six, and a scan has several arrays.
+    """
+    from tiled.client.utils import MSGPACK_MIME_TYPE, ClientError, handle_error
+    from tiled.structures.data_source import DataSource
+
+    catalog = runs(broker)
+    path = "/".join(quote(part, safe="") for part in (uid, stream, key))
+    try:
+        reply = handle_error(
+            catalog.context.http_client.get(
+                f"{catalog.uri}/{path}",
+                headers={"Accept": MSGPACK_MIME_TYPE},
+                params={"include_data_sources": True},
+            )
+        )
+    except ClientError as error:
+        if error.response.status_code != HTTPStatus.NOT_FOUND:
+            raise CatalogError(f"{key} of run {uid[:8]} cannot be looked up: {error}") from error
+        _node(broker, uid, key, stream)  # raises what is missing, or it is a column of a table
         return None
-    sources = node.include_data_sources().data_sources()
-    if not sources or str(getattr(sources[0].management, "value", sources[0].management)) != (
-        "external"
-    ):
+    sources = reply.json()["data"]["attributes"].get("data_sources") or ()
+    if not sources or sources[0]["management"] != "external":
         return None
-    return sources[0]
+    return DataSource.from_json(sources[0])
 
 
 def _files(source: Any) -> list[Path]:

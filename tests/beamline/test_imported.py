@@ -66,5 +66,5 @@ def test_damage_to_its_file_is_told_with_the_numbers(catalogs: Catalogs, uid: st
     with h5py.File(file, "r+") as target:
         del target["positions"]
         target["positions"] = np.where(np.arange(40).reshape(20, 2) == 9, np.inf, positions)
-    with pytest.raises(ScanError, match="1 of 20 positions are NaN or infinite.* frame 4"):
+    with pytest.raises(ScanError, match=r"1 of 20 positions are NaN or infinite.* frame 4"):
         read_scan(catalogs.raw, uid)

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from hxn_ptycho.beamline import expected_frames, is_ptychography, read_scan, saturation
+from hxn_ptycho.beamline.checks import check_ended
 from hxn_ptycho.catalog import Catalogs, insert, writer
 from hxn_ptycho.optics import energy_from_wavelength
 from hxn_ptycho.scan import ScanError
 
 from ..hxn_documents import FRAMES, FakeScan, make_scan
 from ..simulate.station import Station, make_station
+from ..waiting import until
 
 scan_ids = itertools.count(100)
 
@@ -164,6 +166,11 @@ def stopped_as(status: str, reason: str) -> Callable[[FakeScan], None]:
     return lambda scan: scan.documents[-1][1].update(exit_status=status, reason=reason)
 
 
+def analysed(scan: FakeScan) -> None:
+    del scan.start["scan"]
+    scan.start["analysis_stage"] = "reconstruction"
+
+
 def some_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.arange(values.size) == 57, np.nan, values)
 
@@ -191,10 +198,9 @@ def some_nan(values: np.ndarray) -> np.ndarray:
         (set_start(motors=["zpssx", "dssx"]), "one motor along x and one along y"),
         (set_start(scan={"type": "XRF_FLY"}), "a Zebra fly scan, which this version cannot read"),
         (set_start(scan={"type": "2D_STEP"}), "its type is '2D_STEP'"),
-        (set_start(scan={}, plan_name="FlyPlan2D", analysis_stage="x"), "result of an analysis"),
+        (analysed, "is the result of an analysis"),
         (stopped_as("abort", "beam dump"), r"exit status 'abort' \(beam dump\)"),
         (stopped_as("fail", ""), "exit status 'fail'; measure it again"),
-        (lambda scan: scan.documents.pop(), "no stop document"),
         (without_baseline("dcm_th"), "has no dcm_th in its baseline"),
         (without_baseline("zpsth"), "has no zpsth in its baseline"),
     ],
@@ -232,6 +238,24 @@ def test_a_plan_of_another_kind_is_named(catalogs: Catalogs, made: Callable[...,
         read_scan(catalogs.raw, made(classic).uid)
     with pytest.raises(ScanError, match=r"\(plan count\) is not a ptychography scan"):
         read_scan(catalogs.raw, made(counted).uid)
+
+
+def test_a_run_that_has_not_ended_is_refused(catalogs: Catalogs) -> None:
+    scan = make_scan(catalogs.home.data / "running", next(scan_ids))
+    with pytest.raises(ScanError, match="has no stop document"):
+        check_ended(scan.start, None)
+    record = writer(catalogs.raw)
+    for name, document in scan.documents[:-1]:
+        record(name, document)
+
+    def refused() -> bool:
+        with pytest.raises(ScanError) as caught:
+            read_scan(catalogs.raw, scan.uid)
+        return "has no stop document" in str(caught.value)
+
+    until(refused, "the start document in the catalog")
+    record(*scan.documents[-1])
+    assert read_scan(catalogs.raw, scan.uid).number_of_frames == 12
 
 
 def lose(path: Path) -> None:
