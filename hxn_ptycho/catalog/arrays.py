@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..solver.job import FrameBlock, relocate
-from .documents import open_h5
+from .documents import open_h5, uri_path
 from .errors import CatalogError
 from .find import open_run
 from .writing import runs
@@ -218,7 +218,7 @@ def _data_source(broker: Broker, uid: str, key: str, stream: str) -> Any:
 
 def _files(source: Any) -> list[Path]:
     assets = sorted(source.assets, key=lambda asset: asset.num or 0)
-    return [Path(unquote(urlparse(asset.data_uri).path)) for asset in assets]
+    return [uri_path(asset.data_uri) for asset in assets]
 
 
 def _header(path: Path, dataset: str, key: str, uid: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

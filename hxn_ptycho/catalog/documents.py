@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlparse
 
 import event_model
 import h5py
@@ -93,6 +94,8 @@ class StreamDocuments:
                 for events in document.values():
                     for event in events:
                         yield from self._event(event)
+            case "stream_resource" if str(document.get("uri", "")).startswith("file:"):
+                yield name, {**document, "uri": file_uri(uri_path(document["uri"]))}
             case "stream_datum":
                 yield from self._announce(document["descriptor"])
                 yield name, document
@@ -174,7 +177,7 @@ class StreamDocuments:
                     "data_key": key,
                     "run_start": descriptor["run_start"],
                     "mimetype": "application/x-hdf5",
-                    "uri": path.as_uri(),
+                    "uri": file_uri(path),
                     "parameters": {
                         "dataset": name,
                         "chunk_shape": [chunk_length(found)],
@@ -241,6 +244,17 @@ def open_h5(path: str | os.PathLike[str]) -> h5py.File:
         return h5py.File(path, "r", libver="latest", swmr=True, locking=False)
     except (OSError, ValueError):
         return h5py.File(path, "r", locking=False)
+
+
+def file_uri(path: Path) -> str:
+    """Return the address of a file as Tiled takes it: it does not decode %20."""
+    return f"file://localhost{path}"
+
+
+def uri_path(uri: str) -> Path:
+    """Return the path in a file's address, encoded or not."""
+    path = urlparse(uri).path
+    return Path(path) if os.path.exists(path) else Path(unquote(path))
 
 
 def _path(resource: Document) -> Path:

@@ -6,6 +6,7 @@ derived runs, written while scans are, then fail with ``database is locked``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -133,6 +134,7 @@ def install_profile(home: Home | str | os.PathLike[str] | None = None) -> Path:
             "to a folder that can"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     tiled.profiles.load_profiles.cache_clear()
     return path

@@ -88,15 +88,27 @@ def _fill_catalog(path: Path) -> None:
     thread.join()
     if failed:
         raise failed[0]
+    _use_log(path)
 
 
 def _fill_tables(path: Path) -> None:
     connection = sqlite3.connect(path)
     try:
-        # Kept by the file: readers and a writer then do not stop one another.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA user_version=1")
+        connection.execute("PRAGMA user_version=1")  # an empty file is no database
         connection.commit()
+    finally:
+        connection.close()
+    _use_log(path)
+
+
+def _use_log(path: Path) -> None:
+    """Have SQLite write to a log, so that readers and a writer do not stop one another.
+
+    The file keeps it. (Tiled asks for it too, inside a transaction, where it has no effect.)
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
     finally:
         connection.close()
 

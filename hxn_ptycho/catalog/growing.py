@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .documents import Dataset, chunk_length, look_up
+from .documents import Dataset, chunk_length, file_uri, look_up
 from .errors import CatalogError
 from .tables import make_schema, make_table
 from .writing import has_run, is_conflict, remove, retrying, runs, writing
@@ -215,7 +215,7 @@ class GrowingRun:
             parameters={"dataset": dataset, "swmr": False},
             management=Management.external,
             assets=[
-                Asset(data_uri=path.as_uri(), is_directory=False, parameter="data_uris", num=0)
+                Asset(data_uri=file_uri(path), is_directory=False, parameter="data_uris", num=0)
             ],
         )
         self._do(

@@ -111,6 +111,10 @@ def check_readable(owner: Any, path: str | os.PathLike[str]) -> None:
     owner = getattr(owner, "home", owner)
     home = owner if isinstance(owner, Home) else find_home(owner)
     file = Path(os.path.abspath(path))
+    if set("?#") & set(str(file)):
+        raise CatalogError(
+            f"{file} has a ? or # in its path, which no address in a catalog can hold"
+        )
     folders = readable_storage(home)
     if not any(file.is_relative_to(folder) for folder in folders):
         raise CatalogError(

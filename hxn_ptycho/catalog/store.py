@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
-from .documents import Named, StreamDocuments
+from .documents import Named, StreamDocuments, uri_path
 from .errors import CatalogError, Unsupported
 from .growing import GrowingRun
 from .writing import has_run, remove, retrying, runs, writing
@@ -162,7 +160,7 @@ class DocumentWriter:
         run.attach(
             self._streams[datum["descriptor"]],
             resource["data_key"],
-            Path(unquote(urlparse(resource["uri"]).path)),
+            uri_path(resource["uri"]),
             resource["parameters"]["dataset"],
             found=found,
         )
