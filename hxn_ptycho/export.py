@@ -234,7 +234,11 @@ def _hxn_config(result: ResultData, label: str, angle_deg: float, detector_pixel
         "start_ave": recipe.get("average_start", ""),
         "nz": len(result.positions),
     }
-    return "[GUI]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+    lines = [
+        f"{key} = {f'{value:.10g}' if isinstance(value, float) else value}\n"
+        for key, value in values.items()
+    ]
+    return "[GUI]\n" + "".join(lines)
 
 
 FORMATS: dict[str, Callable[..., Writers]] = {

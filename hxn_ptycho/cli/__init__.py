@@ -27,16 +27,22 @@ for room in (demo, work, results, doctor, bench):
     room.add_to(app)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hxn_ptycho {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
 ) -> None:
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    if version:
-        print(f"hxn_ptycho {__version__}")
-        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -143,7 +143,8 @@ def results_folder(home: Home) -> Finding:
     except ConfigError as error:
         return Finding("Results", "missing", str(error), f"correct {home.config_file}")
     folder = Path(template.partition("{")[0]).expanduser() if template else home.results
-    if not os.access(_existing(folder), os.W_OK):
+    nearest = _existing(folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         return Finding(
             "Results", "missing", f"{folder} cannot be written",
             f"make it writable, or change results_root in {home.config_file}",

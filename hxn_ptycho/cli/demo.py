@@ -6,34 +6,35 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import FAILED, side
+from .output import FAILED, INTERRUPTED, side
 
 if TYPE_CHECKING:
     from ..home import Home
 
 SCAN = "RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))"
 # What is typed into IPython for the user; RE, ptycho and db come from the profile.
-SESSION = f'''
-print("\\nIn IPython:  {SCAN}\\n")
-(raw_uid,) = {SCAN}
+SESSION = '''
+print("""\\nIn IPython:  SCAN\\n""")
+(raw_uid,) = SCAN
 ptycho.wait()
 
 from hxn_ptycho import results
 scan_id = db[raw_uid].start["scan_id"]
 result = results(scan_id=scan_id)[-1]
 if result.exit_status != "success":
-    raise SystemExit(f"The reconstruction ended with {{result.exit_status}}: {{result.reason}}")
+    raise SystemExit(f"The reconstruction ended with {result.exit_status}: {result.reason}")
 print(f"""
-Found again in databroker:  results(scan_id={{scan_id}})[-1]
-    uid {{result.uid}}, error_fourier {{result.error_fourier:.4f}}
-The picture:  {{result.picture}}
+Found again in databroker:  results(scan_id={scan_id})[-1]
+    uid {result.uid}, error_fourier {result.error_fourier:.4f}
+The picture:  {result.picture}
 
-Go on:  make ipython   and there   results(scan_id={{scan_id}})[-1].plot()""")
+Go on:  make ipython   and there   results(scan_id={scan_id})[-1].plot()""")
 '''
 
 
@@ -51,13 +52,35 @@ def demo(
 
     Data are kept in HXN_PTYCHO_HOME (default: your data folder).
     """
-    from ..home import HOME_VARIABLE, find_home
+    from ..home import find_home
 
     home = find_home().make()
-    profile = profile_folder(home)
+    side().print(f"Starting IPython with the profile {profile_folder(home)}", soft_wrap=True)
+    if run_session(home, SCAN, stay=stay):
+        raise typer.Exit(FAILED)
+
+
+def run_session(home: Home, scan: str, *, stay: bool = False) -> int:
+    """Run a scan in an IPython of its own, wait for its reconstruction, find it again.
+
+    Parameters
+    ----------
+    home : Home
+    scan : str
+        What to type, for instance `SCAN`.
+    stay : bool
+        Leave IPython open at the end.
+
+    Returns
+    -------
+    int
+        IPython's exit status.
+    """
+    from ..home import HOME_VARIABLE
+
     command = [
-        sys.executable, "-m", "IPython", f"--profile-dir={profile}", "--no-banner",
-        "--no-confirm-exit", *(["-i"] if stay else []), "-c", SESSION,
+        sys.executable, "-m", "IPython", f"--profile-dir={profile_folder(home)}", "--no-banner",
+        "--no-confirm-exit", *(["-i"] if stay else []), "-c", SESSION.replace("SCAN", scan),
     ]  # fmt: skip
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -66,13 +89,10 @@ def demo(
         HOME_VARIABLE: str(home.root),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
     }
-    side().print(f"Starting IPython with the profile {profile}", soft_wrap=True)
     try:
-        status = subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:
-        status = FAILED  # IPython, in the foreground too, has had the Ctrl-C itself
-    if status:
-        raise typer.Exit(FAILED)
+        return INTERRUPTED  # IPython, in the foreground too, has had the Ctrl-C itself
 
 
 def profile_folder(home: Home) -> Path:
@@ -83,8 +103,7 @@ def profile_folder(home: Home) -> Path:
     tree = Path(__file__).resolve().parents[2] / "profile_collection"
     if (tree / "startup").is_dir():
         return tree
-    import hxn_ptycho.profile_collection as packaged
-
+    packaged = import_module("hxn_ptycho.profile_collection")
     target = home.root / "profile"
     shutil.copytree(
         Path(packaged.__path__[0]), target, dirs_exist_ok=True,

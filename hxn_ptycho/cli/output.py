@@ -19,6 +19,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_WIDTH = 240
 DEBUG_VARIABLE = "HXN_PTYCHO_DEBUG"
 LOG_FILE = "hxn-ptycho.log"
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -43,7 +44,8 @@ def terminal() -> Console:
     """Return the console for results, on stdout."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    # A pipe has no width: tables are not folded to one there.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 @cache

@@ -168,7 +168,7 @@ def _find(catalogs: Catalogs, uid: str) -> Result:
         try:
             raw_uid = find_run(catalogs.raw, uid)
         except CatalogError:
-            raise unknown from None
+            raise CatalogError(f"{unknown}; see hxn-ptycho results") from None
         found = results(raw_uid=raw_uid, catalogs=catalogs)
     if not found:
         stop(f"run {uid} has no result yet; see hxn-ptycho queue, or hxn-ptycho reconstruct {uid}")
@@ -189,13 +189,12 @@ def _draw(result: Result, output: Path) -> Path:
 def _table(found: list[Result]) -> Any:
     from rich.table import Table
 
-    # A pipe has no width of its own: nothing is cut there.
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (
         ("scan", "right"), ("uid", "left"), ("raw", "left"), ("status", "left"),
         ("recipe", "left"), ("error", "right"), ("seconds", "right"), ("result", "left"),
     ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "result")  # type: ignore[arg-type]
     for result in found:
         good = result.exit_status == "success"
         modes = f"{result.probe_modes} mode{'s'[: result.probe_modes != 1]}"
@@ -203,7 +202,7 @@ def _table(found: list[Result]) -> Any:
             str(result.scan_id),
             result.uid[:8],
             result.raw_uid[:8],
-            "[green]success[/]" if good else f"[red]{result.exit_status or 'running'}[/]",
+            "[green]success[/]" if good else f"[red]{result.exit_status or 'not ended'}[/]",
             f"{result.algorithm}, {modes}, {result.iterations} iterations",
             _number(result.error_fourier, ".4f"),
             _number(result.seconds, ".1f"),
@@ -224,7 +223,7 @@ def details(result: Result, picture: Path | None = None) -> Any:
         "scan": result.scan_id,
         "uid": result.uid,
         "raw run": result.raw_uid,
-        "status": result.exit_status or "running",
+        "status": result.exit_status or "not ended",
         "reason": result.reason,
         "recipe": f"{result.algorithm}, {result.probe_modes} probe modes, "
         f"{result.iterations} iterations",

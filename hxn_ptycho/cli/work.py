@@ -137,7 +137,7 @@ def reconstruct(
     else:
         from .results import details
 
-        terminal().print(details(result))
+        terminal().print(details(result, result.picture))
 
 
 def queue(
