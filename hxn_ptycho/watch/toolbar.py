@@ -53,6 +53,7 @@ class Toolbar:
         self.session = getattr(shell, "pt_app", None)
         self.shown: dict[str, Watched] = {}
         self.told: set[str] = set()
+        self._text: str | None = None
         self._lock = threading.Lock()
         self._end = threading.Event()
         # A daemon: it must not keep IPython from ending.
@@ -95,7 +96,6 @@ class Toolbar:
                 log.debug("%s", error)
 
     def _look(self) -> None:
-        before = self.text()
         if self.shown and self.keep_worker and time.monotonic() >= self._next_worker:
             Queue(self.home).ensure_worker()  # its worker may have been killed
             self._next_worker = time.monotonic() + _WORKER_SECONDS
@@ -110,6 +110,8 @@ class Toolbar:
             self.told |= set(ended)
         for each in told:
             print_summary(each.job)
-        if self.session is not None and self.text() != before:
-            self.session.bottom_toolbar = self.text if self.shown else None
+        text = self.text()
+        if self.session is not None and text != self._text:
+            self._text = text
+            self.session.bottom_toolbar = self.text if text else None
             self.session.app.invalidate()
