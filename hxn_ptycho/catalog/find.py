@@ -35,13 +35,12 @@ def find_run(broker: Broker, run: str | int) -> str:
     catalog = runs(broker)
     text = str(run).strip()
     if re.fullmatch(r"-\d+", text):
-        back = -int(text)
-        newest = list(catalog.keys().tail(back)) if back else []
-        if len(newest) < back or not back:
+        try:
+            return str(catalog.keys()[int(text) or len(catalog)])
+        except IndexError:
             raise CatalogError(
-                f"there is no run {text} in the catalog {broker.name}: it has {len(newest)}"
-            )
-        return newest[0]
+                f"there is no run {text} in the catalog {broker.name}: it has {len(catalog)}"
+            ) from None
     if text.isdecimal():
         found = catalog.search(Key("scan_id") == int(text)).keys().tail(1)
         if found:

@@ -194,7 +194,7 @@ def test_a_profile_that_cannot_be_written(
 
     (tmp_path / "file").touch()
     monkeypatch.setattr(tiled.profiles, "paths", [tmp_path / "file" / "profiles"])
-    with pytest.raises(CatalogError, match="profile .* cannot be written"):
+    with pytest.raises(CatalogError, match=r"profile .* cannot be written"):
         install_profile(catalogs.home)
 
 
