@@ -126,6 +126,11 @@ class Recipe(BaseModel):
         int, Field(ge=0, description="iterations before the object is first updated")
     ] = 0
 
+    centre_probe: Annotated[
+        bool,
+        Field(description="keep the probe in the middle of its window: probe and object are moved "
+                          "together by whole pixels when it strays"),
+    ] = True  # fmt: skip
     average_start: Annotated[
         float,
         Field(ge=0, le=1, description="probe and object are means over the iterations after this "

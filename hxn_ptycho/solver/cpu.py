@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from . import cpu_kernels as kernels
+from .cpu_fft import LANES, plan, strips_of
 from .device import Complex, Projection, Sums, Views
 
 # Where a denominator of (5) or (6) is below this share of its maximum, the old value stays.
@@ -51,63 +51,54 @@ class CpuDevice:
         self.name = f"cpu ({'double' if double else 'single'})"
         self._complex: type[np.complexfloating] = np.complex128 if double else np.complex64
         self._real = np.float64 if double else np.float32
+        self.window = n = views.window
         self._views = views
-        self._projection = [
-            self._real(value)
-            for value in (
-                projection.product,
-                projection.wave,
-                projection.keep,
-                projection.constrained,
-                projection.free,
-            )
-        ]
+        real = self._real
+        product, wave, keep = projection.product, projection.wave, projection.keep
+        self._reflect = real(product), real(wave)
+        self._keep = real(keep)
+        self._constrained, self._free = real(projection.constrained), real(projection.free)
         self._probe_first = update_order[0] == "P"
         self._amplitude = object_amplitude
         self._phase = object_phase
-        self._probe: Complex = np.ascontiguousarray(probe, self._complex)
-        self._object: Complex = np.ascontiguousarray(obj, self._complex)
-        n, waves = views.window, len(probe) * len(obj)
-        self._work = np.empty((waves, n, n), self._complex)
-        self._row = np.empty(n, self._real)
-        self._psi = np.empty((len(views.counts), waves, n, n), self._complex)
+        waves, strips = len(probe) * len(obj), strips_of(n)
+        self._plan = plan(n, real)
+        self._strip_a, self._strip_b = np.zeros((2, n * 2 * LANES), real)
+        self._plane = np.zeros((strips, n, 2, LANES), real)
+        self._spectra = np.zeros((waves, strips, n, 2, LANES), real)
+        self._psi = np.empty((len(views.counts), waves, strips, n, 2, LANES), real)
+        self._measured = kernels.pack_mask(views.measured, real)
         self._probe_sums: Sums | None = None
         self._change = (np.zeros(len(probe)), np.zeros(len(obj)))
-        one, zero = self._real(1), self._real(0)
+        self.set(probe, obj)
         for psi, (row, column) in zip(self._psi, views.positions, strict=True):
-            psi[:] = 0
-            kernels.trial(psi, psi, self._probe, self._object, row, column, one, zero)
+            kernels.start_waves(psi, self._probe_strips, self._object_planes, row, column)
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of exit waves, frames, work arrays, probe and object."""
-        arrays = (self._psi, self._views.counts, self._work, self._probe, self._object)
+        """Bytes of exit waves, frames, spectra of one view, probe and object."""
+        arrays = (self._psi, self._views.counts, self._spectra, self._probe, self._object)
         return sum(array.nbytes for array in arrays)
 
     def update_views(self) -> None:
         """Move the exit waves by eqs. (3) and (4); sum for eq. (5) on the way, if it comes next."""
-        product, wave, keep, constrained, free = self._projection
-        views, work = self._views, self._work
+        views = self._views
         sums = self._empty_probe_sums() if self._probe_first else None
-        part = np.zeros_like(self._probe)
+        part = np.zeros_like(self._probe_strips if self._probe_first else self._probe_strips[:0])
         for j, (row, column) in enumerate(views.positions):
-            psi = self._psi[j]
-            kernels.trial(work, psi, self._probe, self._object, row, column, product, wave)
-            wave_fft = self._transform(work)
+            self._to_spectra(j, *self._reflect)
             kernels.constrain(
-                wave_fft, views.counts[j], views.scale[j], views.measured, self._row,
-                constrained, free,
+                self._spectra, views.counts[j], views.scale[j], self._measured,
+                self._constrained, self._free,
             )  # fmt: skip
-            update = self._transform_back(wave_fft)
-            if sums is None:
-                kernels.move(psi, update, keep)
-                continue
-            kernels.move_and_add_to_probe(psi, update, keep, part, self._object, row, column)
-            if (j + 1) % _VIEWS_A_FLUSH == 0:
-                sums.numerator += part
-                part[:] = 0
+            kernels.to_waves(
+                self._psi[j], self._spectra, self._keep, self._object_planes, row, column, part,
+                self._plan, self._strip_a, self._strip_b, self._plane,
+            )  # fmt: skip
+            if sums is not None and (j + 1) % _VIEWS_A_FLUSH == 0:
+                self._flush(part, sums)
         if sums is not None:
-            sums.numerator += part
+            self._flush(part, sums)
             self._probe_sums = sums
 
     def probe_sums(self) -> Sums:
@@ -115,40 +106,37 @@ class CpuDevice:
         sums, self._probe_sums = self._probe_sums, None
         if sums is None:
             sums = self._empty_probe_sums()
-            part = np.zeros_like(self._probe)
+            part = np.zeros_like(self._probe_strips)
             for j, (row, column) in enumerate(self._views.positions):
-                kernels.add_to_probe(part, self._psi[j], self._object, row, column)
+                kernels.add_to_probe(part, self._psi[j], self._object_planes, row, column)
                 if (j + 1) % _VIEWS_A_FLUSH == 0:
-                    sums.numerator += part
-                    part[:] = 0
-            sums.numerator += part
+                    self._flush(part, sums)
+            self._flush(part, sums)
         density = np.sum(np.abs(self._object) ** 2, axis=0, dtype=np.float64)
         kernels.sum_windows(sums.denominator, density, self._views.positions)
         return sums
 
     def object_sums(self) -> Sums:
         """Return this rank's part of eq. (6), with the probe of the moment."""
-        numerator = np.zeros_like(self._object)
+        numerator = np.zeros_like(self._object_planes)
         for psi, (row, column) in zip(self._psi, self._views.positions, strict=True):
-            kernels.add_to_object(numerator, psi, self._probe, row, column)
+            kernels.add_to_object(numerator, psi, self._probe_strips, row, column)
         denominator = np.zeros(self._object.shape[1:], np.float64)
         intensity = np.sum(np.abs(self._probe) ** 2, axis=0, dtype=np.float64)
         kernels.add_windows(denominator, intensity, self._views.positions)
-        return Sums(numerator, denominator)
+        return Sums(kernels.unpack_object(numerator, self._complex), denominator)
 
     def update_probe(self, sums: Sums) -> None:
         """Put eq. (5) in place of the probe; `sums` are over all ranks."""
         new = _quotient(sums, self._probe)
         self._change = (_relative_change(new, self._probe), self._change[1])
-        self._probe = new
+        self._set_probe(new)
 
     def update_object(self, sums: Sums) -> None:
         """Put eq. (6), clamped, in place of the object; `sums` are over all ranks."""
         new = _clamp(_quotient(sums, self._object), self._amplitude, self._phase)
         self._change = (self._change[0], _relative_change(new, self._object))
-        self._object = new
-        # Sums taken with the old object are of no use any more.
-        self._probe_sums = None
+        self._set_object(new)
 
     def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return eq. (7) of the updates since the last call, probe (M_P,) and object (M_O,)."""
@@ -156,21 +144,30 @@ class CpuDevice:
         self._change = (np.zeros(len(self._probe)), np.zeros(len(self._object)))
         return change
 
+    def probe_centre(self) -> tuple[float, float]:
+        """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window."""
+        intensity = np.asarray(np.sum(np.abs(self._probe) ** 2, axis=0, dtype=np.float64))
+        pixel = np.arange(self.window)
+        row, column = (np.sum(intensity.sum(axis=a) * pixel) for a in (1, 0))
+        return float(row / intensity.sum()), float(column / intensity.sum())
+
+    def roll(self, rows: int, columns: int) -> None:
+        """Move probe, object and exit waves together by whole pixels, round the edges."""
+        moved = (rows, columns)
+        self.set(np.roll(self._probe, moved, (1, 2)), np.roll(self._object, moved, (1, 2)))
+        for psi in self._psi:  # one view at a time: a copy of all would double the memory
+            waves = np.roll(kernels.unpack(psi, self._complex), moved, (1, 2))
+            psi[:] = kernels.pack(waves, self._real)
+
     def misfit(self) -> tuple[float, float]:
         """Return this rank's two sums of ``error_fourier`` for the P and O of the moment."""
         views, one, zero = self._views, self._real(1), self._real(0)
         wrong = total = 0.0
-        for j, (row, column) in enumerate(views.positions):
-            # psi only lends its memory to an argument that is multiplied by zero; a wave that blew
-            # up would turn 0 * inf into NaN, so the work array, set to 0, lends its own.
-            self._work[:] = 0
-            kernels.trial(self._work, self._work, self._probe, self._object, row, column, one, zero)
-            wave_fft = self._transform(self._work)
-            a, b = kernels.misfit(
-                wave_fft, views.counts[j], views.scale[j], views.measured, self._row
-            )
-            wrong += a
-            total += b
+        for j in range(len(views.counts)):
+            self._to_spectra(j, one, zero)
+            part = kernels.misfit(self._spectra, views.counts[j], views.scale[j], self._measured)
+            wrong += part[0]
+            total += part[1]
         return wrong, total
 
     def get(self) -> tuple[Complex, Complex]:
@@ -179,9 +176,25 @@ class CpuDevice:
 
     def set(self, probe: Complex, obj: Complex) -> None:
         """Replace probe and object; the exit waves stay."""
-        self._probe = np.ascontiguousarray(probe, self._complex)
-        self._object = np.ascontiguousarray(obj, self._complex)
+        self._set_probe(np.ascontiguousarray(probe, self._complex))
+        self._set_object(np.ascontiguousarray(obj, self._complex))
+
+    def _set_probe(self, probe: Complex) -> None:
+        self._probe = probe
+        self._probe_strips = kernels.pack(probe, self._real)
+
+    def _set_object(self, obj: Complex) -> None:
+        self._object = obj
+        self._object_planes = kernels.pack_object(obj, self._real)
+        # Sums taken with the old object are of no use any more.
         self._probe_sums = None
+
+    def _to_spectra(self, j: int, product: np.floating, wave: np.floating) -> None:
+        row, column = self._views.positions[j]
+        kernels.to_spectra(
+            self._spectra, self._psi[j], self._probe_strips, self._object_planes, row, column,
+            product, wave, self._plan, self._strip_a, self._strip_b,
+        )  # fmt: skip
 
     def _empty_probe_sums(self) -> Sums:
         return Sums(
@@ -189,12 +202,9 @@ class CpuDevice:
             np.zeros(self._probe.shape[1:], np.float64),
         )
 
-    def _transform(self, work: Complex) -> Complex:
-        return scipy.fft.fft2(work, axes=(1, 2), overwrite_x=True, workers=1)
-
-    def _transform_back(self, work: Complex) -> Complex:
-        # norm="forward" leaves the inverse without a factor: constrain() has put it in.
-        return scipy.fft.ifft2(work, axes=(1, 2), norm="forward", overwrite_x=True, workers=1)
+    def _flush(self, part: NDArray, sums: Sums) -> None:
+        sums.numerator += kernels.unpack(part, self._complex)
+        part[:] = 0
 
 
 def _quotient(sums: Sums, old: Complex) -> Complex:

@@ -1,131 +1,318 @@
-"""The loops of the CPU device over one view, compiled by numba; the FFTs between are scipy's.
+"""The loops of the CPU device over one view, compiled by numba.
 
-Every loop runs over whole rows of a view, whose work arrays stay in the cache; the exit waves
-themselves pass through memory once in and once out a call. Compiled code is cached on disk, so
-that a second start compiles nothing.
+Inside the device every image is turned, [x, y], and kept in strips as `cpu_fft` wants them: arrays
+that end in (S, n, 2, LANES) are S strips of n rows x, each LANES pixels y real, then imaginary; the
+lanes beyond n are 0 and stay 0. Objects are (M_O, 2, W, H + LANES), as a window's lanes may start
+anywhere. Spectra come out turned back, [ky, kx], as the counts are on file.
+
+Exit waves pass through memory once in and once out; all else of a view stays in the caches.
+Compiled code is cached on disk, so that a second start compiles nothing.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
 
-try:
-    from numba import njit
-except ImportError as error:
-    raise ImportError(
-        "the CPU device needs numba, which this Python lacks: pip install numba"
-    ) from error
+from .cpu_fft import FAST, LANES, strips_of, transform, turn_strip
 
-# Sums may be reordered and contracted; NaN and infinity keep their meaning, so that a blow-up
-# is seen and not optimised away.
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
+_PAIR = 2 * LANES
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def trial(work, psi, probe, obj, row, column, product, wave):  # type: ignore[no-untyped-def]
-    """``work_kl = product P_k O_l + wave psi_kl`` for the view at (row, column).
+def pack(images: NDArray, real: type[np.floating]) -> NDArray:
+    """Return complex images (K, n, n) as strips (K, S, n, 2, LANES) of type `real`."""
+    count, n, _ = images.shape
+    strips = strips_of(n)
+    turned = np.zeros((count, n, strips * LANES), images.dtype)
+    turned[:, :, :n] = images.transpose(0, 2, 1)
+    lanes = turned.reshape(count, n, strips, LANES).transpose(0, 2, 1, 3)
+    packed = np.empty((count, strips, n, 2, LANES), real)
+    packed[..., 0, :], packed[..., 1, :] = lanes.real, lanes.imag
+    return packed
 
-    work, psi (M_O M_P, n, n); probe (M_P, n, n); obj (M_O, H, W).
-    """
-    modes, n, _ = probe.shape
+
+def unpack(packed: NDArray, kind: type[np.complexfloating]) -> NDArray:
+    """Return strips (K, S, n, 2, LANES) as complex images (K, n, n) of type `kind`."""
+    count, strips, n = packed.shape[:3]
+    lanes = packed[..., 0, :].astype(kind)
+    lanes.imag = packed[..., 1, :]
+    turned = lanes.transpose(0, 2, 1, 3).reshape(count, n, strips * LANES)
+    return np.ascontiguousarray(turned[:, :, :n].transpose(0, 2, 1))
+
+
+def pack_object(obj: NDArray, real: type[np.floating]) -> NDArray:
+    """Return objects (M_O, H, W) as (M_O, 2, W, H + LANES) of type `real`."""
+    modes, height, width = obj.shape
+    packed = np.zeros((modes, 2, width, height + LANES), real)
+    packed[:, 0, :, :height] = obj.real.transpose(0, 2, 1)
+    packed[:, 1, :, :height] = obj.imag.transpose(0, 2, 1)
+    return packed
+
+
+def pack_mask(measured: NDArray[np.bool_], real: type[np.floating]) -> NDArray:
+    """Return a mask (n, n), [ky, kx], as strips (S, n, LANES): 1 where measured, else 0."""
+    n = len(measured)
+    padded = np.zeros((n, strips_of(n) * LANES), real)
+    padded[:, :n] = measured
+    return np.ascontiguousarray(padded.reshape(n, -1, LANES).transpose(1, 0, 2))
+
+
+def unpack_object(packed: NDArray, kind: type[np.complexfloating]) -> NDArray:
+    """Return packed objects as complex ones (M_O, H, W)."""
+    height = packed.shape[3] - LANES
+    obj = packed[:, 0, :, :height].transpose(0, 2, 1).astype(kind)
+    obj.imag = packed[:, 1, :, :height].transpose(0, 2, 1)
+    return obj
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def start_waves(psi, probe, obj, row, column):  # type: ignore[no-untyped-def]
+    """``psi_lk = P_k O_l``, eq. (2), of the view at (row, column)."""
+    modes, strips, n = probe.shape[:3]
     for l in range(obj.shape[0]):
         for k in range(modes):
-            for y in range(n):
-                p = probe[k, y]
-                o = obj[l, row + y, column : column + n]
-                s = psi[l * modes + k, y]
-                w = work[l * modes + k, y]
+            for c in range(strips):
                 for x in range(n):
-                    w[x] = product * (p[x] * o[x]) + wave * s[x]
+                    p, s = probe[k, c, x], psi[l * modes + k, c, x]
+                    first = row + c * LANES
+                    o_re = obj[l, 0, column + x, first : first + LANES]
+                    o_im = obj[l, 1, column + x, first : first + LANES]
+                    for lane in range(LANES):
+                        s[0, lane] = p[0, lane] * o_re[lane] - p[1, lane] * o_im[lane]
+                        s[1, lane] = p[0, lane] * o_im[lane] + p[1, lane] * o_re[lane]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def constrain(work, counts, scale, measured, intensity, constrained, free):  # type: ignore[no-untyped-def]
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _trial(strip, psi, probe, re, im, first, width, n, product, wave):  # type: ignore[no-untyped-def]
+    """``strip = product P O + wave psi``; all flat, the object's window from `first` on."""
+    for x in range(n):
+        i, o = uint64(x * _PAIR), uint64(first + x * width)
+        for lane in range(LANES):
+            a = i + uint64(lane)
+            b = a + uint64(LANES)
+            q = o + uint64(lane)
+            p_re, p_im, o_re, o_im = probe[a], probe[b], re[q], im[q]
+            s_re, s_im = psi[a], psi[b]
+            strip[a] = product * (p_re * o_re - p_im * o_im) + wave * s_re
+            strip[b] = product * (p_re * o_im + p_im * o_re) + wave * s_im
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def to_spectra(  # type: ignore[no-untyped-def]
+    spectra, psi, probe, obj, row, column, product, wave, plan, a, b
+):
+    """``spectra_lk = F(product P_k O_l + wave psi_lk)``, without the factor 1/n.
+
+    spectra, psi (M_O M_P, S, n, 2, LANES); a, b: room for a strip.
+    """
+    radices, cosines, sines = plan
+    modes, strips, n = probe.shape[:3]
+    width = obj.shape[3]
+    one = a.dtype.type(1)
+    for l in range(obj.shape[0]):
+        re, im = obj[l, 0].ravel(), obj[l, 1].ravel()
+        for k in range(modes):
+            w = l * modes + k
+            plane = spectra[w].ravel()
+            for c in range(strips):
+                first = column * width + row + c * LANES
+                s, p = psi[w, c].ravel(), probe[k, c].ravel()
+                _trial(a, s, p, re, im, first, width, n, product, wave)
+                in_b = transform(a, b, n, radices, cosines, sines, one)
+                turn_strip(b if in_b else a, plane, c, n)
+            for c in range(strips):
+                strip = spectra[w, c].ravel()
+                if transform(strip, b, n, radices, cosines, sines, one):
+                    strip[:] = b
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _intensity(total, flat, waves, first, plane):  # type: ignore[no-untyped-def]
+    """``total = sum |V|^2`` over the waves, LANES pixels of the flat spectra from `first` on."""
+    for lane in range(LANES):
+        total[uint64(lane)] = 0
+    for w in range(waves):
+        i = uint64(first + w * plane)
+        for lane in range(LANES):
+            a = i + uint64(lane)
+            v_re, v_im = flat[a], flat[a + uint64(LANES)]
+            total[uint64(lane)] += v_re * v_re + v_im * v_im
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _wanted(row, counts, y, first, width, factor):  # type: ignore[no-untyped-def]
+    """``row = factor counts`` for `width` pixels of row y of a frame from `first` on."""
+    line = counts[y]
+    if width == LANES:
+        for lane in range(LANES):
+            row[uint64(lane)] = factor * row.dtype.type(line[uint64(first) + uint64(lane)])
+    else:
+        for lane in range(width):
+            row[uint64(lane)] = factor * row.dtype.type(line[uint64(first) + uint64(lane)])
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def constrain(spectra, counts, scale, measured, constrained, free):  # type: ignore[no-untyped-def]
     """Eq. (4), mixed: ``V <- (constrained f + free) V / n^2``, ``f = sqrt(I / sum |V|^2)``.
 
-    work (M, n, n) holds F(...) without its factor 1/n, and the inverse transform leaves its own
-    out too: hence the 1/n^2. f is 1 where not measured, and V is 0 where the sum is 0.
-    intensity (n,) is room for a row of ``sum |V|^2``.
+    V = spectra (waves, S, n, 2, LANES) lacks its factor 1/n, and the inverse transform will leave
+    its own out too: hence the 1/n^2. f is 1 where not measured, and 0 where the sum is 0.
+    measured (S, n, LANES) is 1 or 0, of the spectra's type.
     """
-    modes, n, _ = work.shape
-    norm = intensity.dtype.type(1.0 / (n * n))
-    factor = intensity.dtype.type(scale * n * n)
-    for y in range(n):
-        intensity[:] = 0
-        for k in range(modes):
-            w = work[k, y]
-            for x in range(n):
-                intensity[x] += w[x].real * w[x].real + w[x].imag * w[x].imag
-        c = counts[y]
-        m = measured[y]
-        for x in range(n):
-            s = intensity[x]
-            wanted = np.sqrt(factor * intensity.dtype.type(c[x]) / s) if s > 0 else s
-            f = wanted if m[x] else intensity.dtype.type(1)
-            intensity[x] = (constrained * f + free) * norm
-        for k in range(modes):
-            w = work[k, y]
-            for x in range(n):
-                w[x] = w[x] * intensity[x]
-
-
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def move(psi, work, keep):  # type: ignore[no-untyped-def]
-    """``psi <- keep psi + work``."""
-    for k in range(psi.shape[0]):
-        for y in range(psi.shape[1]):
-            s = psi[k, y]
-            w = work[k, y]
-            for x in range(psi.shape[2]):
-                s[x] = keep * s[x] + w[x]
-
-
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def add_to_probe(numerator, psi, obj, row, column):  # type: ignore[no-untyped-def]
-    """Eq. (5): ``numerator_k += sum_l conj(O_l) psi_kl`` of one view."""
-    modes, n, _ = numerator.shape
-    for l in range(obj.shape[0]):
-        for k in range(modes):
-            for y in range(n):
-                o = obj[l, row + y, column : column + n]
-                s = psi[l * modes + k, y]
-                a = numerator[k, y]
-                for x in range(n):
-                    a[x] += np.conj(o[x]) * s[x]
-
-
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def move_and_add_to_probe(psi, work, keep, numerator, obj, row, column):  # type: ignore[no-untyped-def]
-    """`move` and `add_to_probe` in one pass over the exit waves."""
-    modes, n, _ = numerator.shape
-    for l in range(obj.shape[0]):
-        for k in range(modes):
-            for y in range(n):
-                o = obj[l, row + y, column : column + n]
-                s = psi[l * modes + k, y]
-                w = work[l * modes + k, y]
-                a = numerator[k, y]
-                for x in range(n):
-                    moved = keep * s[x] + w[x]
-                    s[x] = moved
-                    a[x] += np.conj(o[x]) * moved
-
-
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def add_to_object(numerator, psi, probe, row, column):  # type: ignore[no-untyped-def]
-    """Eq. (6): ``numerator_l += sum_k conj(P_k) psi_kl`` of one view."""
-    modes, n, _ = probe.shape
-    for l in range(numerator.shape[0]):
+    waves, strips, n = spectra.shape[:3]
+    kind = spectra.dtype.type
+    norm, factor = kind(1.0 / (n * n)), kind(scale * n * n)
+    one, none = kind(1), kind(0)
+    flat, seen = spectra.ravel(), measured.ravel()
+    plane = strips * n * _PAIR
+    weight, wanted = np.zeros(LANES, spectra.dtype), np.zeros(LANES, spectra.dtype)
+    for c in range(strips):
         for y in range(n):
-            a = numerator[l, row + y, column : column + n]
+            first = (c * n + y) * _PAIR
+            _intensity(weight, flat, waves, first, plane)
+            _wanted(wanted, counts, y, c * LANES, min(LANES, n - c * LANES), factor)
+            half = uint64((c * n + y) * LANES)
+            for lane in range(LANES):
+                i = uint64(lane)
+                s, m = weight[i], seen[half + i]
+                # No branch, so that the lanes are done together; 0 where the sum is 0.
+                f = np.sqrt(wanted[i] / (s if s > none else one))
+                f = f if s > none else none
+                weight[i] = (constrained * (m * f + (one - m)) + free) * norm
+            for w in range(waves):
+                i = uint64(first + w * plane)
+                for lane in range(LANES):
+                    a = i + uint64(lane)
+                    b = a + uint64(LANES)
+                    flat[a] = flat[a] * weight[uint64(lane)]
+                    flat[b] = flat[b] * weight[uint64(lane)]
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def misfit(spectra, counts, scale, measured):  # type: ignore[no-untyped-def]
+    """Return ``sum (sqrt I - sqrt(sum |F P O|^2))^2`` and ``sum I`` of one view, measured pixels.
+
+    Arguments as in `constrain`; the sums are doubles.
+    """
+    waves, strips, n = spectra.shape[:3]
+    kind = spectra.dtype.type
+    flat, plane = spectra.ravel(), strips * n * _PAIR
+    norm, factor = 1.0 / (n * n), kind(scale)
+    total, wanted = np.zeros(LANES, spectra.dtype), np.zeros(LANES, spectra.dtype)
+    wrong, light = 0.0, 0.0
+    for c in range(strips):
+        width = min(LANES, n - c * LANES)
+        for y in range(n):
+            _intensity(total, flat, waves, (c * n + y) * _PAIR, plane)
+            _wanted(wanted, counts, y, c * LANES, width, factor)
+            for lane in range(width):
+                if measured[c, y, lane] > 0:
+                    difference = np.sqrt(float(wanted[lane])) - np.sqrt(norm * total[lane])
+                    wrong += difference * difference
+                    light += wanted[lane]
+    return wrong, light
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _move(psi, strip, keep, n):  # type: ignore[no-untyped-def]
+    """``psi <- keep psi + strip``, flat."""
+    for i in range(n * _PAIR):
+        psi[uint64(i)] = keep * psi[uint64(i)] + strip[uint64(i)]
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _add_to_probe(numerator, psi, re, im, first, width, n):  # type: ignore[no-untyped-def]
+    """``numerator += conj(O) psi``, flat, the object's window from `first` on."""
+    for x in range(n):
+        i, o = uint64(x * _PAIR), uint64(first + x * width)
+        for lane in range(LANES):
+            a = i + uint64(lane)
+            b = a + uint64(LANES)
+            q = o + uint64(lane)
+            o_re, o_im, s_re, s_im = re[q], im[q], psi[a], psi[b]
+            n_re, n_im = numerator[a], numerator[b]
+            numerator[a] = n_re + (o_re * s_re + o_im * s_im)
+            numerator[b] = n_im + (o_re * s_im - o_im * s_re)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def to_waves(  # type: ignore[no-untyped-def]
+    psi, spectra, keep, obj, row, column, numerator, plan, a, b, plane
+):
+    """``psi <- keep psi + F^-1 spectra`` (without a factor), and eq. (5)'s numerator on the way.
+
+    numerator (M_P, S, n, 2, LANES) += sum_l conj(O_l) psi_lk, or nothing if it has no modes.
+    plane: room for a plane, its unused lanes 0. The spectra are used up.
+    """
+    radices, cosines, sines = plan
+    strips, n = psi.shape[1:3]
+    modes = psi.shape[0] // obj.shape[0]
+    width = obj.shape[3]
+    back = a.dtype.type(-1)
+    room = plane.ravel()
+    for l in range(obj.shape[0]):
+        re, im = obj[l, 0].ravel(), obj[l, 1].ravel()
+        for k in range(modes):
+            w = l * modes + k
+            for c in range(strips):
+                strip = spectra[w, c].ravel()
+                in_b = transform(strip, b, n, radices, cosines, sines, back)
+                turn_strip(b if in_b else strip, room, c, n)
+            for c in range(strips):
+                strip = plane[c].ravel()
+                in_b = transform(strip, b, n, radices, cosines, sines, back)
+                s = psi[w, c].ravel()
+                _move(s, b if in_b else strip, keep, n)
+                if numerator.shape[0] > 0:
+                    first = column * width + row + c * LANES
+                    _add_to_probe(numerator[k, c].ravel(), s, re, im, first, width, n)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def add_to_probe(numerator, psi, obj, row, column):  # type: ignore[no-untyped-def]
+    """Eq. (5): ``numerator_k += sum_l conj(O_l) psi_lk`` of one view."""
+    modes, strips, n = numerator.shape[:3]
+    width = obj.shape[3]
+    for l in range(obj.shape[0]):
+        re, im = obj[l, 0].ravel(), obj[l, 1].ravel()
+        for k in range(modes):
+            for c in range(strips):
+                first = column * width + row + c * LANES
+                s = psi[l * modes + k, c].ravel()
+                _add_to_probe(numerator[k, c].ravel(), s, re, im, first, width, n)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _add_to_object(re, im, probe, psi, first, width, n):  # type: ignore[no-untyped-def]
+    """``re + i im += conj(P) psi``, flat, in the object's window from `first` on."""
+    for x in range(n):
+        i, o = uint64(x * _PAIR), uint64(first + x * width)
+        for lane in range(LANES):
+            a = i + uint64(lane)
+            b = a + uint64(LANES)
+            q = o + uint64(lane)
+            p_re, p_im, s_re, s_im = probe[a], probe[b], psi[a], psi[b]
+            n_re, n_im = re[q], im[q]
+            re[q] = n_re + (p_re * s_re + p_im * s_im)
+            im[q] = n_im + (p_re * s_im - p_im * s_re)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def add_to_object(numerator, psi, probe, row, column):  # type: ignore[no-untyped-def]
+    """Eq. (6): ``numerator_l += sum_k conj(P_k) psi_lk`` of one view; packed as objects are."""
+    modes, strips, n = probe.shape[:3]
+    width = numerator.shape[3]
+    for l in range(numerator.shape[0]):
+        re, im = numerator[l, 0].ravel(), numerator[l, 1].ravel()
+        for c in range(strips):
+            first = column * width + row + c * LANES
             for k in range(modes):
-                p = probe[k, y]
-                s = psi[l * modes + k, y]
-                for x in range(n):
-                    a[x] += np.conj(p[x]) * s[x]
+                p, s = probe[k, c].ravel(), psi[l * modes + k, c].ravel()
+                _add_to_object(re, im, p, s, first, width, n)
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def add_windows(density, intensity, positions):  # type: ignore[no-untyped-def]
     """Add `intensity` (n, n) at every position: the denominator of eq. (6)."""
     n = intensity.shape[0]
@@ -138,7 +325,7 @@ def add_windows(density, intensity, positions):  # type: ignore[no-untyped-def]
                 a[x] += i[x]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def sum_windows(total, density, positions):  # type: ignore[no-untyped-def]
     """Sum the windows of `density` (H, W) at every position: the denominator of eq. (5)."""
     n = total.shape[0]
@@ -149,28 +336,3 @@ def sum_windows(total, density, positions):  # type: ignore[no-untyped-def]
             i = density[row + y, column : column + n]
             for x in range(n):
                 a[x] += i[x]
-
-
-@njit(cache=True, fastmath=_FAST, nogil=True)
-def misfit(work, counts, scale, measured, intensity):  # type: ignore[no-untyped-def]
-    """Return ``sum (sqrt I - sqrt(sum |F P O|^2))^2`` and ``sum I`` of one view, measured pixels.
-
-    work (M, n, n) holds F(PO) without its factor 1/n.
-    """
-    modes, n, _ = work.shape
-    wrong = 0.0
-    total = 0.0
-    norm = 1.0 / (n * n)
-    for y in range(n):
-        intensity[:] = 0
-        for k in range(modes):
-            w = work[k, y]
-            for x in range(n):
-                intensity[x] += w[x].real * w[x].real + w[x].imag * w[x].imag
-        for x in range(n):
-            if measured[y, x]:
-                wanted = scale * counts[y, x]
-                difference = np.sqrt(wanted) - np.sqrt(norm * intensity[x])
-                wrong += difference * difference
-                total += wanted
-    return wrong, total

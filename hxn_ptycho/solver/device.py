@@ -98,6 +98,7 @@ class Device(Protocol):
     """
 
     name: str
+    window: int
 
     @property
     def memory_bytes(self) -> int:
@@ -120,6 +121,15 @@ class Device(Protocol):
 
     def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return eq. (7) of the last updates: (M_P,) and (M_O,); zero where none was made."""
+
+    def probe_centre(self) -> tuple[float, float]:
+        """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window."""
+
+    def roll(self, rows: int, columns: int) -> None:
+        """Move probe, object and exit waves together by whole pixels; what leaves comes in again.
+
+        The product P O moves as one and its diffraction stays as it is.
+        """
 
     def misfit(self) -> tuple[float, float]:
         """Return this rank's two sums of ``error_fourier`` for the P and O of the moment."""

@@ -35,6 +35,8 @@ class Schedule:
         Share of the iterations after which probe and object are averaged.
     error_every : int
         Iterations between values of ``error_fourier``.
+    centre_probe : bool
+        Whether the probe is kept in the middle of its window, see `keep_centred`.
     """
 
     iterations: int
@@ -43,6 +45,7 @@ class Schedule:
     object_start: int
     average_start: float
     error_every: int
+    centre_probe: bool
 
     @classmethod
     def of(cls, recipe: dict[str, Any]) -> Schedule:
@@ -105,12 +108,33 @@ def iterate(
                 object_sums = device.object_sums()
                 communicator.sum(object_sums)
                 device.update_object(object_sums)  # (6)
+        if schedule.centre_probe:
+            keep_centred(device)
         error_probe, error_object = device.change()  # (7)
         error = error_fourier(device, communicator) if schedule.measures(iteration) else math.nan
         if schedule.averages(iteration):
             average.add(*device.get())
         report(Report(iteration, error_probe, error_object, error, time.perf_counter() - begin))
     return average
+
+
+# Pixels that the probe may stray before it is fetched back; more than a half, so that a fetched
+# probe is not at the limit on the other side.
+_MAY_STRAY = 0.75
+
+
+def keep_centred(device: Device) -> None:
+    """Move everything by whole pixels if the probe has strayed from the middle of its window.
+
+    Probe and object may be moved together without any change of the diffraction. The difference
+    map on noisy data does so by itself: 3 pixels in 40 iterations were seen, which blurs averages
+    and in the end drives the probe to the window's edge. Every rank has the same probe, hence
+    moves alike.
+    """
+    middle = device.window // 2
+    stray = [centre - middle for centre in device.probe_centre()]
+    if max(map(abs, stray)) > _MAY_STRAY:
+        device.roll(-round(stray[0]), -round(stray[1]))
 
 
 def error_fourier(device: Device, communicator: Communicator) -> float:

@@ -13,14 +13,15 @@ from hxn_ptycho.solver.difference_map import Schedule, error_fourier, iterate
 from . import transcription
 from .cases import Case, make_case
 
-SCHEDULE = dict(
-    iterations=1,
-    update_order="PO",
-    probe_start=0,
-    object_start=0,
-    average_start=1.0,
-    error_every=1,
-)
+SCHEDULE = {
+    "iterations": 1,
+    "update_order": "PO",
+    "probe_start": 0,
+    "object_start": 0,
+    "average_start": 1.0,
+    "error_every": 1,
+    "centre_probe": False,
+}
 
 
 def run(case: Case, iterations: int = 1, order: str = "PO", **options):
