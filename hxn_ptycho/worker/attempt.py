@@ -231,8 +231,9 @@ class _Attempt:
                 self.open_publisher(self.queued.recipe)
             assert self.publisher is not None
             self.publisher.fail(reason, exit_status)
-        except (CatalogError, ConfigError, OSError) as error:
-            log.error("the failure of scan %s cannot be published: %s", self.queued.scan_id, error)
+        except Exception as error:
+            # The catalog may be why it failed. The queue keeps the reason, and goes on.
+            log.exception("the failure of scan %s cannot be published", self.queued.scan_id)
             reason = f"{reason}; and this could not be published: {error}"
         return reason
 

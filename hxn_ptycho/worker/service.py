@@ -15,12 +15,13 @@ from filelock import Timeout
 
 from ..catalog import CatalogError, open_catalog
 from ..home import ConfigError, Home, find_home
-from ..queue import Queue, QueuedJob
+from ..queue import Queue, QueuedJob, QueueError
 from .attempt import Cancelled, Interrupted, ReconstructionError, run_job
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+_QUEUE_ATTEMPTS = 5
 _LOG_BYTES, _LOG_FILES = 1_000_000, 3
 # The RunEngine of the same machine goes first.
 _NICENESS = 5
@@ -105,7 +106,7 @@ class Worker:
         log.info("worker %d is ready", os.getpid())
         worked, last = 0, time.monotonic()
         while not self._end.is_set():
-            job = self.queue.claim()
+            job = self._claim()
             if job is not None:
                 self._work(job)
                 worked, last = worked + 1, time.monotonic()
@@ -115,6 +116,17 @@ class Worker:
                 self._end.wait(_POLL_SECONDS)
         log.info("worker %d ends after %d jobs", os.getpid(), worked)
         return worked
+
+    def _claim(self) -> QueuedJob | None:
+        """Take the next job; a queue that is not there for a moment is asked again."""
+        for attempt in range(1, _QUEUE_ATTEMPTS + 1):
+            try:
+                return self.queue.claim()
+            except QueueError as error:
+                log.error("%s", error)
+                if attempt == _QUEUE_ATTEMPTS or self._end.wait(attempt):
+                    raise
+        raise AssertionError("not reached")
 
     def _work(self, job: QueuedJob) -> None:
         """Work on one job and tell the queue how it ended."""
@@ -139,7 +151,12 @@ class Worker:
         """Raise if this job is not to go on."""
         if self._end.is_set():
             raise Interrupted
-        if self.queue.is_cancelled(job):
+        try:
+            cancelled = self.queue.is_cancelled(job)
+        except QueueError as error:  # no reason to lose the job
+            log.warning("%s", error)
+            return
+        if cancelled:
             raise Cancelled("cancelled by hand")
 
 

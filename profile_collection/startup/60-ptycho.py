@@ -6,7 +6,7 @@ from hxn_ptycho import AutoReconstruct, results  # results(scan_id=1)[-1].plot()
 # md={"ptycho": {...}} goes before it, for that scan.
 recipe = {
     "probe_modes": 3,  # the beam moves while a frame is exposed
-    "iterations": 100,
+    "iterations": 50,
     "probe": "zone-plate",
     "zone_plate": {
         "diameter": 160e-6,
