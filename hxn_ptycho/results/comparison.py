@@ -77,7 +77,7 @@ def compare(
         If the pixel sizes differ or the two have no lit area in common.
     """
     first, second = _data_of(a), _data_of(b)
-    if not np.allclose(first.pixel_size, second.pixel_size, rtol=1e-3):
+    if not np.allclose(first.pixel_size, second.pixel_size, rtol=1e-3, atol=0):
         raise ValueError(
             f"objects of pixel size {_nm(first.pixel_size)} and {_nm(second.pixel_size)} nm (y, x) "
             "cannot be compared: reconstruct both with the same window"
