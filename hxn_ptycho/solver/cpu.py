@@ -73,6 +73,7 @@ class CpuDevice:
         self.set(probe, obj)
         for psi, (row, column) in zip(self._psi, views.positions, strict=True):
             kernels.start_waves(psi, self._probe_strips, self._object_planes, row, column)
+        self._load_kernels()
 
     @property
     def memory_bytes(self) -> int:
@@ -178,6 +179,33 @@ class CpuDevice:
         """Replace probe and object; the exit waves stay."""
         self._set_probe(np.ascontiguousarray(probe, self._complex))
         self._set_object(np.ascontiguousarray(obj, self._complex))
+
+    def _load_kernels(self) -> None:
+        """Run every kernel once on one view that is thrown away.
+
+        numba compiles them at their first call, or loads them from its cache: done here, no
+        iteration waits for it.
+        """
+        if not len(self._psi):
+            return
+        psi, counts, scale = self._psi[0].copy(), self._views.counts[0], self._views.scale[0]
+        self._to_spectra(0, *self._reflect)
+        kernels.misfit(self._spectra, counts, scale, self._measured)
+        kernels.constrain(
+            self._spectra, counts, scale, self._measured, self._constrained, self._free
+        )
+        part = np.zeros_like(self._probe_strips)
+        row, column = self._views.positions[0]
+        kernels.to_waves(
+            psi, self._spectra, self._keep, self._object_planes, row, column, part,
+            self._plan, self._strip_a, self._strip_b, self._plane,
+        )  # fmt: skip
+        kernels.add_to_probe(part, psi, self._object_planes, row, column)
+        kernels.add_to_object(
+            np.zeros_like(self._object_planes), psi, self._probe_strips, row, column
+        )
+        self._plane[:] = 0
+        self._spectra[:] = 0
 
     def _set_probe(self, probe: Complex) -> None:
         self._probe = probe

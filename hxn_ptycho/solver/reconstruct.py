@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,7 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
             views=len(used),
             dropped=len(bad),
             object_shape=list(geometry.object_shape),
+            startup_seconds=time.perf_counter() - begun,
         )
     _say(f"first iteration after {time.perf_counter() - begun:.2f} s", lead)
 
@@ -88,6 +90,8 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
     # With the averages in place the misfit is that of what is published. No gauge changes it.
     device.set(probe, obj)
     error = error_fourier(device, communicator)
+    # Kilobytes on Linux: of the largest rank, everything included.
+    peak = max(communicator.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) * 1024
     if progress is None:
         return None
     result = ResultData(
@@ -115,7 +119,7 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
         error_fourier=error,
     )
     path = result.write(folder)
-    progress("finished", seconds=seconds, error_fourier=error)
+    progress("finished", seconds=seconds, error_fourier=error, peak_memory_bytes=peak)
     return path
 
 
