@@ -24,7 +24,7 @@ def bench(
     window: Annotated[int, typer.Option(min=8, help="Side of a frame, pixels.")] = 192,
     probe_modes: Annotated[int, typer.Option(min=1)] = 5,
     object_modes: Annotated[int, typer.Option(min=1)] = 1,
-    iterations: Annotated[int, typer.Option(min=1)] = 10,
+    iterations: Annotated[int, typer.Option(min=2)] = 20,
     precision: Annotated[str, typer.Option(help="single or double.")] = "single",
     json: Json = False,
 ) -> None:

@@ -153,16 +153,18 @@ def results_folder(home: Home) -> Finding:
 
 
 def catalog(home: Home) -> Finding:
-    """Whether the catalogs open, and what they hold last."""
-    from ..catalog import CatalogError, find_run, open_catalog, start_document
+    """Whether the catalogs open, and what they hold last; stores scans that were kept on disk."""
+    from ..catalog import CatalogError, find_run, open_catalog, recover, start_document
     from ..home import ConfigError
 
     try:
         catalogs = open_catalog(home)
+        # Those that the catalog could not take when they were measured.
+        recovered = recover(catalogs)
     except (CatalogError, ConfigError) as error:
         said, _, advice = str(error).partition("; ")
         return Finding("Catalog", "missing", said, advice)
-    last = []
+    last = [f"stored {len(recovered)} that had been kept on disk"] if recovered else []
     for name, broker in (("raw", catalogs.raw), ("processed", catalogs.processed)):
         try:
             scan_id = start_document(broker, find_run(broker, -1)).get("scan_id", "?")

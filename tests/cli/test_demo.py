@@ -14,6 +14,11 @@ SMALL = (
 )
 
 
+@pytest.fixture(autouse=True)
+def workers_end_soon(used_home):
+    used_home.config_file.write_text("idle_seconds = 3\n")
+
+
 def test_a_session_scans_reconstructs_and_finds_again(used_home, capfd):
     status = demo.run_session(used_home, SMALL)
     out, err = capfd.readouterr()

@@ -147,3 +147,14 @@ def test_queue_lists_and_cancels(run, used_home):
 
 def test_worker_ends_when_idle(run, used_home):
     assert run("worker", "--idle-seconds", 0).status == 0
+
+
+def test_bench_prints_the_speed(run):
+    said = run(
+        "bench", "--views", 6, "--window", 32, "--probe-modes", 2, "--iterations", 2, "--json"
+    )
+    assert said.status == 0, said.err
+    measured = said.json
+    assert measured["gpx_mode_iterations_per_second"] * measured["seconds_per_iteration"] == (
+        pytest.approx(6 * 32**2 * 2 / 1e9, rel=0.01)
+    )
