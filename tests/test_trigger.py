@@ -251,3 +251,6 @@ def test_killing_ipython_ends_no_reconstruction(home: Home, tmp_path: Path) -> N
     assert result.exit_status == "success"
     assert result.picture is not None
     until(lambda: not Queue(home).has_worker(), "the idle worker to end")
+    log = (home.root / "worker.log").read_text()
+    assert f"scan {job.scan_id}, run {job.raw_uid}" in log
+    assert "Traceback" not in log

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from .scans import measure
 from .waiting import until
 
 SHORT = Recipe(iterations=5, ranks=1)
-LONG = Recipe(iterations=1_000_000, ranks=2)
+LONG = Recipe(iterations=1_000_000, ranks=1)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +69,6 @@ def submit(queue: Queue, scan: tuple[str, int], recipe: Recipe, **more: str) -> 
     return queue.submit(*scan, recipe, **more)
 
 
-def ended(queue: Queue, job: QueuedJob) -> QueuedJob | None:
-    now = queue.find(job.job_uid)
-    return now if now.ended else None
-
-
 def result_of(catalogs: Catalogs, job: QueuedJob) -> Result:
     found = results(uid=job.derived_uid, catalogs=catalogs)
     assert len(found) == 1
@@ -88,11 +84,20 @@ def work_off(catalogs: Catalogs) -> int:
     return Worker(catalogs.home).run(until_idle_seconds=0)
 
 
-def test_by_hand(catalogs: Catalogs, scan: tuple[str, int]) -> None:
+@pytest.fixture(scope="module")
+def by_hand(catalogs: Catalogs, scan: tuple[str, int]) -> tuple[Result, list[dict]]:
+    """A result, and what was told while it was computed."""
     lines: list[dict] = []
     result = reconstruct(
         scan[1], catalogs=catalogs, progress=lines.append, iterations=20, probe_modes=2, ranks=2
     )
+    return result, lines
+
+
+def test_by_hand(
+    catalogs: Catalogs, scan: tuple[str, int], by_hand: tuple[Result, list[dict]]
+) -> None:
+    result, lines = by_hand
     assert (result.exit_status, result.raw_uid, result.scan_id) == ("success", *scan)
     assert result.object.ndim == 3
     assert np.isfinite(result.object).all()
@@ -110,21 +115,28 @@ def test_by_hand(catalogs: Catalogs, scan: tuple[str, int]) -> None:
     assert not Queue(catalogs.home).jobs("done")  # by hand is not by the queue
 
 
-def test_an_earlier_result_can_be_the_start(catalogs: Catalogs, scan: tuple[str, int]) -> None:
-    first = reconstruct(scan[0], catalogs=catalogs, recipe=SHORT, iterations=30)
+def test_an_earlier_result_can_be_the_start(
+    catalogs: Catalogs, scan: tuple[str, int], by_hand: tuple[Result, list[dict]]
+) -> None:
+    first, _ = by_hand
     again = reconstruct(
         scan[0], catalogs=catalogs, recipe=SHORT, probe=first.uid, object=first.uid[:8]
     )
-    fresh = reconstruct(scan[0], catalogs=catalogs, recipe=SHORT)
-    curve = again.errors["error_fourier"]
-    assert curve[0] < 0.8 * fresh.errors["error_fourier"][0]
+    assert again.errors["error_fourier"][0] < 0.8 * first.errors["error_fourier"][0]
 
 
 def test_what_a_plan_said_counts_unless_a_recipe_is_given(catalogs: Catalogs) -> None:
-    uid, _ = measure(catalogs, ptycho={"iterations": 3, "ranks": 1})
-    assert reconstruct(uid, catalogs=catalogs).iterations == 3
-    assert reconstruct(uid, catalogs=catalogs, iterations=2).iterations == 2
-    assert reconstruct(uid, catalogs=catalogs, recipe=SHORT).iterations == 5
+    uid, _ = measure(catalogs, ptycho={"iterations": 3})
+
+    def recipe_of(**given: Any) -> Recipe:
+        # Refused before any work; the derived run says with what recipe.
+        with pytest.raises(ReconstructionError, match="window = 64") as caught:
+            reconstruct(uid, catalogs=catalogs, window=64, **given)
+        return results(uid=caught.value.derived_uid, catalogs=catalogs)[0].recipe
+
+    assert recipe_of().iterations == 3
+    assert recipe_of(iterations=2).iterations == 2
+    assert recipe_of(recipe=SHORT).iterations == 5
     uid, _ = measure(catalogs, ptycho={"probe_mods": 3})
     with pytest.raises(RecipeError, match="probe_mods"):
         reconstruct(uid, catalogs=catalogs)
@@ -165,23 +177,18 @@ def test_the_queue_goes_on_after_failures(
     catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
 ) -> None:
     jobs = [
-        submit(queue, scan, SHORT),
         submit(queue, scan, SHORT, refusal="md has no such key"),
         submit(queue, scan, Recipe(window=64)),
         submit(queue, scan, SHORT),
     ]
-    assert work_off(catalogs) == 4
+    assert work_off(catalogs) == 3
     after = [queue.find(job.job_uid) for job in jobs]
-    assert [job.state for job in after] == ["done", "failed", "failed", "done"]
-    assert after[1].reason == "md has no such key"
-    assert Path(after[0].result_file).exists()
-    assert Path(after[0].result_file).with_suffix(".png").exists()
-    assert [result_of(catalogs, job).exit_status for job in jobs] == [
-        "success",
-        "fail",
-        "fail",
-        "success",
-    ]
+    assert [job.state for job in after] == ["failed", "failed", "done"]
+    assert after[0].reason == "md has no such key"
+    assert Path(after[2].result_file).exists()
+    assert Path(after[2].result_file).with_suffix(".png").exists()
+    found = [result_of(catalogs, job).exit_status for job in jobs]
+    assert found == ["fail", "fail", "success"]
 
 
 def test_without_an_mpi_the_reason_says_what_to_do(
@@ -197,27 +204,12 @@ def test_without_an_mpi_the_reason_says_what_to_do(
     assert "/opt/none/mpiexec" in result_of(catalogs, job).reason
 
 
-def test_cancelled_while_it_runs(catalogs: Catalogs, queue: Queue, scan: tuple[str, int]) -> None:
-    job = submit(queue, scan, LONG)
-    worker = threading.Thread(target=work_off, args=(catalogs,))
-    worker.start()
-    until(lambda: iterating(folder_of(queue, job)), "the first iteration")
-    queue.cancel(job.job_uid)
-    worker.join(60)
-    assert not worker.is_alive()
-    assert queue.find(job.job_uid).state == "cancelled"
-    assert result_of(catalogs, job).exit_status == "abort"
-    until(lambda: not ranks_of(folder_of(queue, job)), "the ranks to be gone")
-
-
-def test_errors_appear_while_it_runs(
+def test_errors_appear_while_it_runs_and_it_can_be_cancelled(
     catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
 ) -> None:
     job = submit(queue, scan, LONG)
-    worker = Worker(catalogs.home)
-    thread = threading.Thread(target=worker.run, args=(0,))
-    thread.start()
-    until(lambda: iterating(folder_of(queue, job)), "the first iteration")
+    worker = threading.Thread(target=work_off, args=(catalogs,))
+    worker.start()
 
     def live() -> bool:
         found = results(raw_uid=scan[0], catalogs=catalogs)
@@ -226,16 +218,19 @@ def test_errors_appear_while_it_runs(
 
     until(live, "errors in the catalog")
     assert result_of(catalogs, job).exit_status is None
-    worker.stop()  # as SIGTERM does
-    thread.join(60)
-    assert not thread.is_alive()
-    assert queue.find(job.job_uid).state == "queued"
+    queue.cancel(job.job_uid)
+    worker.join(60)
+    assert not worker.is_alive()
+    assert queue.find(job.job_uid).state == "cancelled"
+    assert result_of(catalogs, job).exit_status == "abort"
+    until(lambda: not ranks_of(folder_of(queue, job)), "the ranks to be gone")
 
 
 def test_a_killed_rank_fails_its_job_only(
     catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
 ) -> None:
-    doomed, next_one = submit(queue, scan, LONG), submit(queue, scan, SHORT)
+    doomed = submit(queue, scan, LONG.merge({"ranks": 2}))
+    next_one = submit(queue, scan, SHORT)
     worker = threading.Thread(target=work_off, args=(catalogs,))
     worker.start()
     until(lambda: iterating(folder_of(queue, doomed)), "the first iteration")
@@ -306,7 +301,7 @@ def test_a_result_that_a_killed_worker_left_is_published(
 def test_one_worker_serves_unless_another_is_asked_for(
     catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
 ) -> None:
-    jobs = [submit(queue, scan, SHORT) for _ in range(3)]
+    jobs = [submit(queue, scan, SHORT, refusal="not today") for _ in range(6)]
     with queue.worker_lock():
         assert work_off(catalogs) == 0
         beside = [Worker(catalogs.home, beside=True) for _ in range(2)]
@@ -315,21 +310,6 @@ def test_one_worker_serves_unless_another_is_asked_for(
             thread.start()
         for thread in threads:
             thread.join(120)
-    assert [queue.find(job.job_uid).state for job in jobs] == ["done"] * 3
-    assert [queue.find(job.job_uid).attempts for job in jobs] == [1] * 3
-
-
-def test_the_worker_that_is_started_for_a_queue_ends_when_idle(
-    catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
-) -> None:
-    catalogs.home.config_file.write_text("idle_seconds = 0.5\n")
-    try:
-        job = submit(queue, scan, SHORT)
-        assert queue.ensure_worker()
-        assert until(lambda: ended(queue, job), "the job to end", 120).state == "done"
-        until(lambda: not queue.has_worker(), "the idle worker to end")
-    finally:
-        catalogs.home.config_file.unlink()
-    log = (catalogs.home.root / "worker.log").read_text()
-    assert f"scan {job.scan_id}, run {job.raw_uid}" in log
-    assert "Traceback" not in log
+    after = [queue.find(job.job_uid) for job in jobs]
+    assert [(job.state, job.attempts) for job in after] == [("failed", 1)] * 6
+    assert [result_of(catalogs, job).reason for job in jobs] == ["not today"] * 6
