@@ -89,7 +89,10 @@ def ranks(home: Home) -> Finding:
         "mpiexec must be of the MPI that mpi4py uses; set mpiexec in config.toml, or run "
         f"{sys.executable} -m pip install --force-reinstall mpi4py mpich"
     )
-    program = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1), flush=True)"
+    # One write a rank: print's text and its newline may come between another rank's.
+    program = (
+        "import os; from mpi4py import MPI; os.write(1, b'%d\\n' % MPI.COMM_WORLD.allreduce(1))"
+    )
     try:
         command = find_mpiexec(home.config().mpiexec).command(2)
         said = subprocess.run(
