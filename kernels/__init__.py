@@ -1,1 +1,1 @@
-"""CUDA C, the device code of ``hxn_ptycho.solver.cuda``: installed as package ``hxn_ptycho.kernels``."""
+"""CUDA C, the device code of ``solver/cuda``: installed as package ``hxn_ptycho.kernels``."""

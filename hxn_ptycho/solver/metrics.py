@@ -66,15 +66,18 @@ def align(
     reference = np.asarray(reference, np.complex128)
     other = np.asarray(other, np.complex128)
     weight = np.ones(reference.shape) if mask is None else mask.astype(float)
-    moved = (0.0, 0.0)
+    given, moved = other, (0.0, 0.0)
+    ramp = _ramp(reference, given, weight)
+    other = given * _phase_ramp(given.shape, ramp)
+    for _ in range(3 if shift else 0):
+        # Each is found better when the other is gone. The ramp is removed first: without it the
+        # picture is nearly alike at opposite edges, which wrap round.
+        moved = _translation(reference * weight, other * weight)
+        rest = _ramp(reference, _translate(other, moved), weight)
+        ramp = (ramp[0] + rest[0], ramp[1] + rest[1])
+        other = given * _phase_ramp(given.shape, ramp)
     if shift:
-        # The ramp displaces the spectrum and the translation tilts it: remove one, then the other.
-        ramp = _ramp(reference, other, weight)
-        flat = other * _phase_ramp(other.shape, ramp)
-        moved = _translation(reference * weight, flat * weight)
         other = _translate(other, moved)
-    ramp = _ramp(reference, other, weight)
-    other = other * _phase_ramp(other.shape, ramp)
     power = np.sum(weight * np.abs(other) ** 2)
     if power == 0:
         raise ValueError("the object to align is zero wherever the two are compared")
