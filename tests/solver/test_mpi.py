@@ -166,7 +166,7 @@ def test_a_checkpoint_starts_another_run_where_the_first_was(data, home):
     light = illumination(first.probe, first.positions, first.object.shape[1:])
     lit = light > 0.1 * light.max()
     near, far = (object_error(first.object[0], r.object[0], lit, shift=True) for r in (again, cold))
-    assert near < 0.5 * far
+    assert near < 0.7 * far
 
 
 def test_a_rank_that_cannot_read_ends_all_with_its_reason(data, home):
