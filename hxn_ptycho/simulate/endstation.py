@@ -54,7 +54,7 @@ class Endstation:
         Below the stages, degrees; x is across the beam at 0.
     sample : Sample, optional
     zone_plate : ZonePlate, optional
-        Default: 160 um, 30 nm, a central stop of 60 um, 87 um out of focus: a beam of 0.3 um.
+        Default: 160 um, 40 nm, a central stop of 60 um, 116 um out of focus: a beam of 0.3 um.
     flux : float
         Photons a second on the sample, on average.
     seed : int, optional
@@ -76,7 +76,7 @@ class Endstation:
         self.bragg, self.x, self.y, self.rotation = bragg, x, y, rotation
         self.sample = sample or Sample()
         self.zone_plate = zone_plate or ZonePlate(
-            diameter=160e-6, outer_zone_width=30e-9, central_stop=60e-6, defocus=87e-6
+            diameter=160e-6, outer_zone_width=40e-9, central_stop=60e-6, defocus=116e-6
         )
         self.flux = flux
         self.generator = np.random.default_rng(seed)

@@ -35,6 +35,8 @@ class Sample:
         Largest phase shift, rad; matter retards, so that phases are -phase_depth to 0.
     absorption : float
         1 - the smallest amplitude.
+    edge_m : float
+        Half the width of an edge of the test pattern: deposits of a micrometre are not steep.
     seed : int
         Of grains and particles.
     """
@@ -42,8 +44,9 @@ class Sample:
     star_radius_m: float = 1.0 * _UM
     spokes: int = 36
     grain_m: float = 0.21 * _UM
-    phase_depth: float = 1.0
+    phase_depth: float = 0.8
     absorption: float = 0.3
+    edge_m: float = 12e-9
     seed: int = 0
 
     def transmission(self, y_m: ArrayLike, x_m: ArrayLike) -> NDArray[np.complex128]:
@@ -90,7 +93,7 @@ class Sample:
     def phase(self, y: Array, x: Array) -> Array:
         """Return the phase (rad) at places (m): the star, and particles outside it."""
         radius, angle = np.hypot(y, x), np.arctan2(y, x)
-        edge = 4e-9  # a lithographic edge is not infinitely sharp
+        edge = self.edge_m
         # Distance to the spoke's flank along the circle, so that the edge has the same width
         # everywhere.
         flank = np.arcsin(np.cos(self.spokes * angle)) / self.spokes * radius

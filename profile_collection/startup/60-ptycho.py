@@ -10,9 +10,9 @@ recipe = {
     "probe": "zone-plate",
     "zone_plate": {
         "diameter": 160e-6,
-        "outer_zone_width": 30e-9,
+        "outer_zone_width": 40e-9,
         "central_stop": 60e-6,
-        "defocus": 87e-6,
+        "defocus": 116e-6,
     },
 }
 
