@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from databroker import Broker
 
 UID_LENGTH = 36
+# A longer text of digits is the beginning of a uid; SQLite has no such integers.
+SCAN_ID_DIGITS = 18
 
 
 def find_run(broker: Broker, run: str | int) -> str:
@@ -41,7 +43,7 @@ def find_run(broker: Broker, run: str | int) -> str:
             raise CatalogError(
                 f"there is no run {text} in the catalog {broker.name}: it has {len(catalog)}"
             ) from None
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < SCAN_ID_DIGITS:
         found = catalog.search(Key("scan_id") == int(text)).keys().tail(1)
         if found:
             return found[0]

@@ -65,6 +65,7 @@ def test_a_run_by_uid_by_its_beginning_by_scan_id_and_from_the_end(catalogs: Cat
         ("", "neither a uid nor a scan id"),
         ("____", "has a uid that begins with '____'"),
         ("0" * 36, "has a uid that begins with"),
+        ("9" * 30, "has a uid that begins with"),
     ],
 )
 def test_no_such_run(shared: Catalogs, stored: FakeScan, run: str | int, message: str) -> None:
