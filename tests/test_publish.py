@@ -256,21 +256,18 @@ one = t.make(catalogs, sys.argv[3])
 one.open()
 publisher.LIVE_SECONDS = 0
 one.iterations(t.progress_lines(t.example_result())[:4])
-if sys.argv[4] == "moved":
-    one._run.attach = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-    one.succeed(Path(sys.argv[5]))
-os.kill(os.getpid(), signal.SIGKILL)
+one._run.attach = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+one.succeed(Path(sys.argv[4]))
 """
 
 
-@pytest.mark.parametrize("when", ["computing", "moved"])
-def test_a_publisher_that_was_killed_is_succeeded(catalogs: Catalogs, when: str) -> None:
+def test_a_publisher_that_was_killed_when_it_had_moved_the_file(catalogs: Catalogs) -> None:
     derived_uid, file = str(uuid.uuid4()), write_result(folder(catalogs))
     root = str(Path(__file__).parents[1])
     killed = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-c", KILLED),
-            *(root, str(catalogs.home.root), derived_uid, when, str(file)),
+            *(root, str(catalogs.home.root), derived_uid, str(file)),
         ],
         capture_output=True,
         text=True,
@@ -279,7 +276,7 @@ def test_a_publisher_that_was_killed_is_succeeded(catalogs: Catalogs, when: str)
     )
     assert killed.returncode == -9, killed.stderr
     assert stop_document(catalogs.processed, derived_uid) is None
-    assert file.exists() is (when == "computing")
+    assert not file.exists()
     again = make(catalogs, derived_uid)
     again.open()
     target = again.succeed(file)
@@ -288,6 +285,19 @@ def test_a_publisher_that_was_killed_is_succeeded(catalogs: Catalogs, when: str)
     assert found.exit_status == "success"
     assert found.result_file == target
     table = read_table(catalogs.processed, derived_uid, "iterations")
+    assert table["iteration"] == list(range(1, 13))
+
+
+def test_a_publisher_that_never_came_back(catalogs: Catalogs, every_row: None) -> None:
+    lost = make(catalogs)
+    lost.open()
+    lost.iterations(progress_lines(example_result())[:4])
+    lost._lock.release()  # as the system does when a process ends
+    again = make(catalogs, lost.derived_uid)
+    again.open()
+    again.succeed(write_result(folder(catalogs)))
+    assert search(catalogs.processed, uid=lost.derived_uid) == [lost.derived_uid]
+    table = read_table(catalogs.processed, lost.derived_uid, "iterations")
     assert table["iteration"] == list(range(1, 13))
 
 

@@ -95,17 +95,6 @@ def test_a_first_use_that_was_killed_leaves_nothing_in_the_way(home: Home) -> No
     assert list(open_catalog(home).raw.v3) == []
 
 
-def test_another_process_sees_what_this_one_stored(catalogs: Catalogs) -> None:
-    scan = make_scan(catalogs.home.data, 7)
-    insert(catalogs.raw, scan.documents)
-    code = (
-        "from hxn_ptycho.catalog import open_catalog\n"
-        "raw = open_catalog().raw\n"
-        "print(raw[-1].start['uid'], raw[7].start['scan_id'], raw[7].stop['exit_status'])\n"
-    )
-    assert finish(run_python(code)) == f"{scan.uid} 7 success"
-
-
 @pytest.mark.parametrize("file", ["catalog.db", "tables.db"])
 def test_a_damaged_database_is_named_with_what_to_do(home: Home, file: str) -> None:
     make(home)
