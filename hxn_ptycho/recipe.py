@@ -112,7 +112,7 @@ class Recipe(BaseModel):
         float,
         Field(gt=0, lt=1, description="power of each further starting mode, as a share of the "
                                       "mode before it"),
-    ] = 0.1  # fmt: skip
+    ] = 0.4  # fmt: skip
     zone_plate: Annotated[ZonePlate | None, Field(description='optics for probe="zone-plate"')] = (
         None
     )

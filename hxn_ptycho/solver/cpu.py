@@ -64,8 +64,7 @@ class CpuDevice:
         waves, strips = len(probe) * len(obj), strips_of(n)
         self._plan = plan(n, real)
         self._strip_a, self._strip_b = np.zeros((2, n * 2 * LANES), real)
-        self._plane = np.zeros((strips, n, 2, LANES), real)
-        self._spectra = np.zeros((waves, strips, n, 2, LANES), real)
+        self._half, self._turned = np.zeros((2, waves, strips, n, 2, LANES), real)
         self._psi = np.empty((len(views.counts), waves, strips, n, 2, LANES), real)
         self._measured = kernels.pack_mask(views.measured, real)
         self._probe_sums: Sums | None = None
@@ -78,24 +77,16 @@ class CpuDevice:
     @property
     def memory_bytes(self) -> int:
         """Bytes of exit waves, frames, spectra of one view, probe and object."""
-        arrays = (self._psi, self._views.counts, self._spectra, self._probe, self._object)
-        return sum(array.nbytes for array in arrays)
+        arrays = (self._psi, self._views.counts, self._half, self._turned)
+        return sum(array.nbytes for array in (*arrays, self._probe, self._object))
 
     def update_views(self) -> None:
         """Move the exit waves by eqs. (3) and (4); sum for eq. (5) on the way, if it comes next."""
         views = self._views
         sums = self._empty_probe_sums() if self._probe_first else None
         part = np.zeros_like(self._probe_strips if self._probe_first else self._probe_strips[:0])
-        for j, (row, column) in enumerate(views.positions):
-            self._to_spectra(j, *self._reflect)
-            kernels.constrain(
-                self._spectra, views.counts[j], views.scale[j], self._measured,
-                self._constrained, self._free,
-            )  # fmt: skip
-            kernels.to_waves(
-                self._psi[j], self._spectra, self._keep, self._object_planes, row, column, part,
-                self._plan, self._strip_a, self._strip_b, self._plane,
-            )  # fmt: skip
+        for j in range(len(views.counts)):
+            self._move_view(j, self._psi[j], part)
             if sums is not None and (j + 1) % _VIEWS_A_FLUSH == 0:
                 self._flush(part, sums)
         if sums is not None:
@@ -165,8 +156,11 @@ class CpuDevice:
         views, one, zero = self._views, self._real(1), self._real(0)
         wrong = total = 0.0
         for j in range(len(views.counts)):
-            self._to_spectra(j, one, zero)
-            part = kernels.misfit(self._spectra, views.counts[j], views.scale[j], self._measured)
+            self._to_half_spectra(j, self._psi[j], one, zero)
+            part = kernels.misfit(
+                self._half, views.counts[j], views.scale[j], self._measured, self._plan,
+                self._strip_b,
+            )  # fmt: skip
             wrong += part[0]
             total += part[1]
         return wrong, total
@@ -188,24 +182,30 @@ class CpuDevice:
         """
         if not len(self._psi):
             return
-        psi, counts, scale = self._psi[0].copy(), self._views.counts[0], self._views.scale[0]
-        self._to_spectra(0, *self._reflect)
-        kernels.misfit(self._spectra, counts, scale, self._measured)
-        kernels.constrain(
-            self._spectra, counts, scale, self._measured, self._constrained, self._free
+        views, psi, part = self._views, self._psi[0].copy(), np.zeros_like(self._probe_strips)
+        row, column = views.positions[0]
+        self._move_view(0, psi, part)
+        kernels.misfit(
+            self._half, views.counts[0], views.scale[0], self._measured, self._plan, self._strip_b
         )
-        part = np.zeros_like(self._probe_strips)
-        row, column = self._views.positions[0]
-        kernels.to_waves(
-            psi, self._spectra, self._keep, self._object_planes, row, column, part,
-            self._plan, self._strip_a, self._strip_b, self._plane,
-        )  # fmt: skip
         kernels.add_to_probe(part, psi, self._object_planes, row, column)
         kernels.add_to_object(
             np.zeros_like(self._object_planes), psi, self._probe_strips, row, column
         )
-        self._plane[:] = 0
-        self._spectra[:] = 0
+
+    def _move_view(self, j: int, psi: NDArray, part: NDArray) -> None:
+        """Move the exit waves `psi` of view j; add to `part` if it has modes."""
+        views = self._views
+        row, column = views.positions[j]
+        self._to_half_spectra(j, psi, *self._reflect)
+        kernels.project(
+            self._turned, self._half, views.counts[j], views.scale[j], self._measured,
+            self._constrained, self._free, self._plan, self._strip_b,
+        )  # fmt: skip
+        kernels.to_waves(
+            psi, self._turned, self._keep, self._object_planes, row, column, part,
+            self._plan, self._strip_b,
+        )  # fmt: skip
 
     def _set_probe(self, probe: Complex) -> None:
         self._probe = probe
@@ -217,10 +217,12 @@ class CpuDevice:
         # Sums taken with the old object are of no use any more.
         self._probe_sums = None
 
-    def _to_spectra(self, j: int, product: np.floating, wave: np.floating) -> None:
+    def _to_half_spectra(
+        self, j: int, psi: NDArray, product: np.floating, wave: np.floating
+    ) -> None:
         row, column = self._views.positions[j]
-        kernels.to_spectra(
-            self._spectra, self._psi[j], self._probe_strips, self._object_planes, row, column,
+        kernels.to_half_spectra(
+            self._half, psi, self._probe_strips, self._object_planes, row, column,
             product, wave, self._plan, self._strip_a, self._strip_b,
         )  # fmt: skip
 

@@ -99,12 +99,12 @@ def _trial(strip, psi, probe, re, im, first, width, n, product, wave):  # type: 
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def to_spectra(  # type: ignore[no-untyped-def]
-    spectra, psi, probe, obj, row, column, product, wave, plan, a, b
+def to_half_spectra(  # type: ignore[no-untyped-def]
+    half, psi, probe, obj, row, column, product, wave, plan, a, b
 ):
-    """``spectra_lk = F(product P_k O_l + wave psi_lk)``, without the factor 1/n.
+    """``half_lk = product P_k O_l + wave psi_lk``, transformed along x and turned.
 
-    spectra, psi (M_O M_P, S, n, 2, LANES); a, b: room for a strip.
+    half, psi (M_O M_P, S, n, 2, LANES); a, b: room for a strip.
     """
     radices, cosines, sines = plan
     modes, strips, n = probe.shape[:3]
@@ -114,17 +114,24 @@ def to_spectra(  # type: ignore[no-untyped-def]
         re, im = obj[l, 0].ravel(), obj[l, 1].ravel()
         for k in range(modes):
             w = l * modes + k
-            plane = spectra[w].ravel()
+            plane = half[w].ravel()
             for c in range(strips):
                 first = column * width + row + c * LANES
                 s, p = psi[w, c].ravel(), probe[k, c].ravel()
                 _trial(a, s, p, re, im, first, width, n, product, wave)
                 in_b = transform(a, b, n, radices, cosines, sines, one)
                 turn_strip(b if in_b else a, plane, c, n)
-            for c in range(strips):
-                strip = spectra[w, c].ravel()
-                if transform(strip, b, n, radices, cosines, sines, one):
-                    strip[:] = b
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def _finish_spectra(half, c, plan, b):  # type: ignore[no-untyped-def]
+    """Transform strip c of every wave along y: ``F`` of the waves, without the factor 1/n."""
+    radices, cosines, sines = plan
+    one = b.dtype.type(1)
+    for w in range(half.shape[0]):
+        strip = half[w, c].ravel()
+        if transform(strip, b, half.shape[2], radices, cosines, sines, one):
+            strip[:] = b
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
@@ -153,55 +160,72 @@ def _wanted(row, counts, y, first, width, factor):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def constrain(spectra, counts, scale, measured, constrained, free):  # type: ignore[no-untyped-def]
-    """Eq. (4), mixed: ``V <- (constrained f + free) V / n^2``, ``f = sqrt(I / sum |V|^2)``.
+def _constrain(flat, waves, strips, n, c, counts, factor, seen, constrained, free, norm):  # type: ignore[no-untyped-def]
+    """Eq. (4), mixed, on strip c: ``V <- (constrained f + free) V norm``.
 
-    V = spectra (waves, S, n, 2, LANES) lacks its factor 1/n, and the inverse transform will leave
-    its own out too: hence the 1/n^2. f is 1 where not measured, and 0 where the sum is 0.
-    measured (S, n, LANES) is 1 or 0, of the spectra's type.
+    ``f = sqrt(I / sum |V|^2)``, 1 where not measured, and 0 where the sum is 0.
     """
-    waves, strips, n = spectra.shape[:3]
-    kind = spectra.dtype.type
-    norm, factor = kind(1.0 / (n * n)), kind(scale * n * n)
+    kind = flat.dtype.type
     one, none = kind(1), kind(0)
-    flat, seen = spectra.ravel(), measured.ravel()
-    plane = strips * n * _PAIR
-    weight, wanted = np.zeros(LANES, spectra.dtype), np.zeros(LANES, spectra.dtype)
-    for c in range(strips):
-        for y in range(n):
-            first = (c * n + y) * _PAIR
-            _intensity(weight, flat, waves, first, plane)
-            _wanted(wanted, counts, y, c * LANES, min(LANES, n - c * LANES), factor)
-            half = uint64((c * n + y) * LANES)
+    plane, width = strips * n * _PAIR, min(LANES, n - c * LANES)
+    weight, wanted = np.zeros(LANES, flat.dtype), np.zeros(LANES, flat.dtype)
+    for y in range(n):
+        first = (c * n + y) * _PAIR
+        _intensity(weight, flat, waves, first, plane)
+        _wanted(wanted, counts, y, c * LANES, width, factor)
+        mask = uint64((c * n + y) * LANES)
+        for lane in range(LANES):
+            i = uint64(lane)
+            s, m = weight[i], seen[mask + i]
+            # No branch, so that the lanes are done together; 0 where the sum is 0.
+            f = np.sqrt(wanted[i] / (s if s > none else one))
+            f = f if s > none else none
+            weight[i] = (constrained * (m * f + (one - m)) + free) * norm
+        for w in range(waves):
+            i = uint64(first + w * plane)
             for lane in range(LANES):
-                i = uint64(lane)
-                s, m = weight[i], seen[half + i]
-                # No branch, so that the lanes are done together; 0 where the sum is 0.
-                f = np.sqrt(wanted[i] / (s if s > none else one))
-                f = f if s > none else none
-                weight[i] = (constrained * (m * f + (one - m)) + free) * norm
-            for w in range(waves):
-                i = uint64(first + w * plane)
-                for lane in range(LANES):
-                    a = i + uint64(lane)
-                    b = a + uint64(LANES)
-                    flat[a] = flat[a] * weight[uint64(lane)]
-                    flat[b] = flat[b] * weight[uint64(lane)]
+                a = i + uint64(lane)
+                b = a + uint64(LANES)
+                flat[a] = flat[a] * weight[uint64(lane)]
+                flat[b] = flat[b] * weight[uint64(lane)]
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def misfit(spectra, counts, scale, measured):  # type: ignore[no-untyped-def]
+def project(turned, half, counts, scale, measured, constrained, free, plan, b):  # type: ignore[no-untyped-def]
+    """Finish the spectra V, take eq. (4) on them, and transform back along y.
+
+    Strip after strip, so that all waves of a strip stay in the cache meanwhile. half, as
+    `to_half_spectra` left it, is used up; turned (M_O M_P, S, n, 2, LANES) becomes the waves turned
+    back, still to be transformed back along x. The weights hold the 1/n^2 that all four transforms
+    leave out. measured (S, n, LANES) is 1 or 0, of the spectra's type.
+    """
+    radices, cosines, sines = plan
+    waves, strips, n = half.shape[:3]
+    kind = half.dtype.type
+    norm, factor, back = kind(1.0 / (n * n)), kind(scale * n * n), kind(-1)
+    flat, seen = half.ravel(), measured.ravel()
+    for c in range(strips):
+        _finish_spectra(half, c, plan, b)
+        _constrain(flat, waves, strips, n, c, counts, factor, seen, constrained, free, norm)
+        for w in range(waves):
+            strip = half[w, c].ravel()
+            in_b = transform(strip, b, n, radices, cosines, sines, back)
+            turn_strip(b if in_b else strip, turned[w].ravel(), c, n)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def misfit(half, counts, scale, measured, plan, b):  # type: ignore[no-untyped-def]
     """Return ``sum (sqrt I - sqrt(sum |F P O|^2))^2`` and ``sum I`` of one view, measured pixels.
 
-    Arguments as in `constrain`; the sums are doubles.
+    Arguments as in `project`; the sums are doubles.
     """
-    waves, strips, n = spectra.shape[:3]
-    kind = spectra.dtype.type
-    flat, plane = spectra.ravel(), strips * n * _PAIR
-    norm, factor = 1.0 / (n * n), kind(scale)
-    total, wanted = np.zeros(LANES, spectra.dtype), np.zeros(LANES, spectra.dtype)
+    waves, strips, n = half.shape[:3]
+    flat, plane = half.ravel(), strips * n * _PAIR
+    norm, factor = 1.0 / (n * n), half.dtype.type(scale)
+    total, wanted = np.zeros(LANES, half.dtype), np.zeros(LANES, half.dtype)
     wrong, light = 0.0, 0.0
     for c in range(strips):
+        _finish_spectra(half, c, plan, b)
         width = min(LANES, n - c * LANES)
         for y in range(n):
             _intensity(total, flat, waves, (c * n + y) * _PAIR, plane)
@@ -237,30 +261,23 @@ def _add_to_probe(numerator, psi, re, im, first, width, n):  # type: ignore[no-u
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def to_waves(  # type: ignore[no-untyped-def]
-    psi, spectra, keep, obj, row, column, numerator, plan, a, b, plane
-):
-    """``psi <- keep psi + F^-1 spectra`` (without a factor), and eq. (5)'s numerator on the way.
+def to_waves(psi, turned, keep, obj, row, column, numerator, plan, b):  # type: ignore[no-untyped-def]
+    """``psi <- keep psi + F^-1 V``, and eq. (5)'s numerator on the way.
 
-    numerator (M_P, S, n, 2, LANES) += sum_l conj(O_l) psi_lk, or nothing if it has no modes.
-    plane: room for a plane, its unused lanes 0. The spectra are used up.
+    turned, as `project` left it, is used up. numerator (M_P, S, n, 2, LANES) += sum_l conj(O_l)
+    psi_lk, or nothing if it has no modes.
     """
     radices, cosines, sines = plan
     strips, n = psi.shape[1:3]
     modes = psi.shape[0] // obj.shape[0]
     width = obj.shape[3]
-    back = a.dtype.type(-1)
-    room = plane.ravel()
+    back = b.dtype.type(-1)
     for l in range(obj.shape[0]):
         re, im = obj[l, 0].ravel(), obj[l, 1].ravel()
         for k in range(modes):
             w = l * modes + k
             for c in range(strips):
-                strip = spectra[w, c].ravel()
-                in_b = transform(strip, b, n, radices, cosines, sines, back)
-                turn_strip(b if in_b else strip, room, c, n)
-            for c in range(strips):
-                strip = plane[c].ravel()
+                strip = turned[w, c].ravel()
                 in_b = transform(strip, b, n, radices, cosines, sines, back)
                 s = psi[w, c].ravel()
                 _move(s, b if in_b else strip, keep, n)
