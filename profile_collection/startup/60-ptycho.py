@@ -6,6 +6,7 @@ from hxn_ptycho import AutoReconstruct, results  # results(scan_id=1)[-1].plot()
 # md={"ptycho": {...}} goes before it, for that scan.
 recipe = {
     "probe_modes": 3,  # the beam moves while a frame is exposed
+    "algorithm": "RAAR",  # settles on noisy frames, where the difference map ("DM") hovers
     "iterations": 50,
     "probe": "zone-plate",
     "zone_plate": {
