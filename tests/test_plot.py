@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from hxn_ptycho.plot import PlotError, figure, save
+from hxn_ptycho.plot import PlotError, figure, sample_name, save
 from hxn_ptycho.plot.marks import length_text, round_length
 from hxn_ptycho.solver.metrics import illumination
 
@@ -199,3 +199,18 @@ def test_round_lengths_are_round_and_fit(most):
 )
 def test_lengths_are_written_with_their_unit(metres, text):
     assert length_text(metres) == text
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        ({"sample": "star"}, "star"),
+        ({"sample_name": "gold", "sample": {"name": "star"}}, "gold"),
+        ({"sample": {"name": "star", "thickness_um": 1.0}}, "star"),
+        ({"sample": {"thickness_um": 1.0}}, ""),
+        ({"sample": 7}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_sample_is_named_however_a_beamline_writes_it(start, name):
+    assert sample_name(start) == name

@@ -180,10 +180,9 @@ def _draw(result: Result, output: Path) -> Path:
     ready = result.picture
     if ready is not None and ready.suffix == output.suffix:
         return Path(shutil.copyfile(ready, output))
-    from ..plot import save
+    from ..plot import sample_name, save
 
-    sample = result.start.get("sample_name") or result.start.get("sample")
-    return save(result.data, output, title=sample if isinstance(sample, str) else "")
+    return save(result.data, output, title=sample_name(result.start))
 
 
 def _table(found: list[Result]) -> Any:

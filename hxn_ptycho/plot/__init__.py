@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +16,7 @@ from ..solver.metrics import illumination
 from .marks import FAINT, HEIGHT, INK, MARGIN, WIDTH, Origin
 from .panels import draw_errors, draw_object, draw_probe
 
-__all__ = ["PlotError", "figure", "save", "summary"]
+__all__ = ["PlotError", "figure", "sample_name", "save", "summary"]
 
 
 class PlotError(ValueError):
@@ -126,6 +128,17 @@ def summary(result: ResultData) -> str:
         f"{result.seconds:.3g} s on {result.ranks} x {result.device}",
     ]
     return "   ·   ".join(parts)
+
+
+def sample_name(start: Mapping[str, Any]) -> str:
+    """Return the sample's name in a run's start document, or an empty text.
+
+    Beamlines write ``sample_name``, ``sample`` as a text, or ``sample`` with a ``name``.
+    """
+    sample = start.get("sample_name") or start.get("sample")
+    if isinstance(sample, Mapping):
+        sample = sample.get("name")
+    return sample if isinstance(sample, str) else ""
 
 
 def _check(result: ResultData) -> None:

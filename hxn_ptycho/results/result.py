@@ -201,10 +201,9 @@ class Result:
         CatalogError
             As `data`.
         """
-        from ..plot import figure
+        from ..plot import figure, sample_name
 
-        sample = self.start.get("sample_name") or self.start.get("sample")
-        drawn = figure(self.data, title=sample if isinstance(sample, str) else "")
+        drawn = figure(self.data, title=sample_name(self.start))
         _show(drawn, self.picture)
         return drawn
 

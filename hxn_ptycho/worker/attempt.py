@@ -13,7 +13,7 @@ from ..catalog import CatalogError, Catalogs, start_document, stop_document
 from ..home import ConfigError
 from ..launch import LaunchError, Program, end_leftover, has_result, launch
 from ..optics import OpticsError
-from ..plot import save
+from ..plot import sample_name, save
 from ..prepare import prepare
 from ..publish import Publisher
 from ..queue import QueuedJob
@@ -219,7 +219,11 @@ class _Attempt:
         assert self.publisher is not None
         published = self.publisher.succeed(result_file)
         try:
-            save(ResultData.read(published), published.with_suffix(".png"))
+            save(
+                ResultData.read(published),
+                published.with_suffix(".png"),
+                title=sample_name(self.raw_start),
+            )
         except (OSError, JobError, ValueError) as error:  # the result is what counts
             log.error("the picture of %s cannot be drawn: %s", published, error)
         return published
