@@ -141,3 +141,20 @@ def error_fourier(device: Device, communicator: Communicator) -> float:
     """Return ``sqrt(sum (sqrt I - sqrt(sum_kl |F P_k O_l|^2))^2 / sum I)`` over measured pixels."""
     misfit, total = communicator.sum_scalars(*device.misfit())
     return math.sqrt(misfit / total)
+
+
+def best_scale(device: Device, communicator: Communicator) -> float:
+    """Return the factor of the probe that makes ``error_fourier`` least; the probe is changed.
+
+    The sum of squares is ``T - 2 c X + c^2 Y``: two values of it give X and Y, hence c = X / Y.
+    """
+    probe, obj = device.get()
+    wrong, total = communicator.sum_scalars(*device.misfit())
+    device.set(2 * probe, obj)
+    twice, _ = communicator.sum_scalars(*device.misfit())
+    # wrong = T - 2 X + Y, twice = T - 4 X + 4 Y
+    y = (twice - 2 * wrong + total) / 2
+    x = (total + y - wrong) / 2
+    factor = x / y if y > 0 and x > 0 else 1.0
+    device.set(factor * probe, obj)
+    return factor

@@ -16,16 +16,21 @@ class Average:
     """Means of probe and object, each iterate phase-aligned to the first one added.
 
     The phase of each mode of the probe, and of the object, turns freely from one iteration to the
-    next; without the alignment the mean of a turning phase would fade.
+    next; without the alignment the mean of a turning phase would fade. A mean of things that move
+    otherwise fades too, weak modes most: each mode of the probe is given back the mean power of its
+    iterates (on the Siemens star a second mode had lost a quarter).
     """
 
     count: int = 0
     _first: list[Complex] = field(default_factory=list)
     _total: list[Complex] = field(default_factory=list)
+    _power: Real = field(default_factory=lambda: np.zeros(0))
 
     def add(self, probe: Complex, obj: Complex) -> None:
         """Add one iterate: probe (M_P, n, n) and object (M_O, H, W)."""
         arrays = [probe, obj]
+        power = np.asarray(np.sum(np.abs(probe) ** 2, axis=(1, 2), dtype=np.float64))
+        self._power = power if not self._first else self._power + power
         if not self._first:
             self._first = [array.copy() for array in arrays]
             self._total = [array.astype(np.complex128) for array in arrays]
@@ -40,7 +45,9 @@ class Average:
     def means(self) -> tuple[Complex, Complex]:
         """Return mean probe and object, complex128."""
         probe, obj = (total / self.count for total in self._total)
-        return probe, obj
+        left = np.sum(np.abs(probe) ** 2, axis=(1, 2))
+        gain = np.divide(self._power / self.count, left, out=np.ones(len(left)), where=left > 0)
+        return probe * np.sqrt(gain)[:, None, None], obj
 
 
 def orthonormalise(modes: Complex, weight: Real | None = None) -> tuple[Complex, Real]:

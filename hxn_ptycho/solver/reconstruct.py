@@ -16,7 +16,7 @@ from .._version import __version__
 from . import finish, initial
 from .communicator import Communicator
 from .device import Complex, Device, Projection, Views
-from .difference_map import Report, Schedule, error_fourier, iterate
+from .difference_map import Report, Schedule, best_scale, error_fourier, iterate
 from .frames import Geometry, Share, check_frames, read_share
 from .job import (
     CHECKPOINT_FILE,
@@ -86,10 +86,12 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
     seconds = history.reports[-1].seconds
     _say(f"{recipe['iterations']} iterations in {seconds:.2f} s", lead)
 
-    probe, obj, power = _finish(average, geometry.positions[used], light.photons)
-    # With the averages in place the misfit is that of what is published. No gauge changes it.
+    probe, obj, power = _finish(average, geometry.positions[used])
+    # A mean fits the data best when it is a little larger than the mean of its iterates.
     device.set(probe, obj)
-    error = error_fourier(device, communicator)
+    probe, obj = finish.gauge(probe * best_scale(device, communicator), obj, light.photons)
+    device.set(probe, obj)
+    error = error_fourier(device, communicator)  # of what is published
     # Kilobytes on Linux: of the largest rank, everything included.
     peak = max(communicator.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) * 1024
     if progress is None:
@@ -246,17 +248,14 @@ def _first_guesses(
     return probe, obj
 
 
-def _finish(
-    average: finish.Average, positions: np.ndarray, photons: float
-) -> tuple[Complex, Complex, np.ndarray]:
-    """Return the published probe, object and powers of the probe's modes."""
+def _finish(average: finish.Average, positions: np.ndarray) -> tuple[Complex, Complex, np.ndarray]:
+    """Return mean probe and object, modes orthogonal, ramp removed, and the modes' powers."""
     probe, obj = average.means()
     probe, power = finish.orthonormalise(probe)
     light = illumination(probe, positions, (obj.shape[1], obj.shape[2]))
     if len(obj) > 1:
         obj, _ = finish.orthonormalise(obj, weight=light)
     probe, obj = finish.remove_ramp(probe, obj, light)
-    probe, obj = finish.gauge(probe, obj, photons)
     return probe, obj, power
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hxn_ptycho.solver import finish
+from hxn_ptycho.solver.communicator import Alone
+from hxn_ptycho.solver.difference_map import best_scale, error_fourier
 from hxn_ptycho.solver.metrics import illumination
 
 from . import transcription
@@ -84,3 +86,29 @@ def test_average_does_not_fade_when_phases_turn(case):
     assert average.count == 10
     np.testing.assert_allclose(np.abs(probe), np.abs(case.probe), rtol=1e-9)
     np.testing.assert_allclose(np.abs(obj), np.abs(case.obj), rtol=1e-9)
+
+
+def test_a_mean_of_moving_modes_keeps_their_power(case):
+    average = finish.Average()
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        wandering = 0.7 * (
+            rng.normal(size=case.probe.shape) + 1j * rng.normal(size=case.probe.shape)
+        )
+        average.add(case.probe + wandering * np.abs(case.probe).mean(), case.obj)
+    iterates = np.sum(np.abs(case.probe) ** 2, axis=(1, 2))
+    noise = 2 * (0.7 * np.abs(case.probe).mean()) ** 2 * case.probe[0].size
+    found = np.sum(np.abs(average.means()[0]) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(found, iterates + noise, rtol=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
+def test_the_best_scale_makes_the_misfit_least(case, factor):
+    device = case.device(double=True)
+    device.set(case.probe * factor, case.obj)
+    found = best_scale(device, Alone())
+    best = error_fourier(device, Alone())
+    np.testing.assert_allclose(device.get()[0], case.probe * factor * found)
+    for other in (0.98, 1.02):
+        device.set(case.probe * factor * found * other, case.obj)
+        assert error_fourier(device, Alone()) > best
