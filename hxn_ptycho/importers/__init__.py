@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from databroker import Broker
 
-from .. import __version__
+from .._version import __version__
 from ..catalog import CatalogError, Catalogs, check_readable, find_run, insert, start_document
 from ..optics import wavelength_from_energy
 from .archive import read_archive

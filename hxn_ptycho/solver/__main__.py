@@ -16,6 +16,20 @@ from .job import JobError, ProgressWriter  # noqa: E402
 from .reconstruct import log, reconstruct  # noqa: E402
 
 
+def _skip_foreign_extensions() -> None:
+    """Keep numba from loading what other packages register with it.
+
+    awkward, which Tiled brings, takes half a second of every start; no kernel here needs it.
+    """
+    try:
+        from numba.core import entrypoints
+    except ImportError:  # no numba: the device that needs it will say so
+        return
+    # The flag by which numba itself loads them once only.
+    if hasattr(entrypoints, "_already_initialized"):
+        entrypoints._already_initialized = True
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one job folder; 0 if its result was written. A rank that fails ends all ranks."""
     parser = argparse.ArgumentParser(
@@ -29,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr,
         format=f"%(asctime)s rank {communicator.rank} of {communicator.size}: %(message)s",
     )
+    _skip_foreign_extensions()
     try:
         reconstruct(folder, communicator, _BEGUN)
     except Exception as error:  # noqa: BLE001
