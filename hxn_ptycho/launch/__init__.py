@@ -33,6 +33,7 @@ def launch(
     *,
     mpiexec: str = "",
     environment: Mapping[str, str] | None = None,
+    await_job: bool = False,
 ) -> Program:
     """Start the solver on a job folder and return at once.
 
@@ -49,6 +50,9 @@ def launch(
         As in config.toml; empty: see `find_mpiexec`.
     environment : mapping, optional
         Variables for the ranks besides this process's.
+    await_job : bool
+        Start before the folder is prepared: the ranks load what they need and wait for its
+        ``job.json``, whose earlier version is removed. Whoever fails to prepare it ends them.
 
     Raises
     ------
@@ -57,4 +61,6 @@ def launch(
     """
     if ranks < 1:
         raise LaunchError(f"{ranks} ranks cannot compute anything: give 1 at least")
-    return LocalProgram(Path(folder).absolute(), ranks, find_mpiexec(mpiexec), environment)
+    return LocalProgram(
+        Path(folder).absolute(), ranks, find_mpiexec(mpiexec), environment, await_job=await_job
+    )

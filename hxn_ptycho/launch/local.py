@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..solver.job import LOG_FILE, PROGRESS_FILE, RESULT_FILE
+from ..solver.job import JOB_FILE, LOG_FILE, PROGRESS_FILE, RESULT_FILE
 from .failure import has_result, why_it_failed
 from .mpiexec import Mpiexec
 from .program import LaunchError
@@ -45,13 +45,18 @@ class LocalProgram:
         ranks: int,
         mpiexec: Mpiexec,
         environment: Mapping[str, str] | None = None,
+        *,
+        await_job: bool = False,
     ) -> None:
         self.folder = folder
         self.ranks = ranks
         end_leftover(folder)
-        for name in (PROGRESS_FILE, RESULT_FILE):  # of an earlier attempt
+        # Of an earlier attempt:
+        for name in (PROGRESS_FILE, RESULT_FILE, *([JOB_FILE] if await_job else [])):
             (folder / name).unlink(missing_ok=True)
         command = [*mpiexec.command(ranks), sys.executable, "-m", "hxn_ptycho.solver", str(folder)]
+        if await_job:
+            command.append("--await-job")
         try:
             with open(folder / LOG_FILE, "ab") as log:
                 self._process = subprocess.Popen(

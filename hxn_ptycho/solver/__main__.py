@@ -7,12 +7,13 @@ import time
 _BEGUN = time.perf_counter()
 
 import argparse  # noqa: E402
+import importlib.util  # noqa: E402
 import logging  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from .communicator import MpiCommunicator  # noqa: E402
-from .job import JobError, ProgressWriter  # noqa: E402
+from .job import JOB_FILE, JobError, ProgressWriter  # noqa: E402
 from .reconstruct import log, reconstruct  # noqa: E402
 
 
@@ -36,7 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m hxn_ptycho.solver", description="Reconstruct a prepared job over MPI."
     )
     parser.add_argument("folder", type=Path, help="job folder, as in HOME/jobs/<job uid>")
-    folder: Path = parser.parse_args(arguments).folder
+    parser.add_argument(
+        "--await-job", action="store_true", help="load what is needed and wait for job.json"
+    )
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
     communicator = MpiCommunicator()
     logging.basicConfig(
         level=logging.INFO,
@@ -45,12 +50,31 @@ def main(arguments: list[str] | None = None) -> int:
     )
     _skip_foreign_extensions()
     try:
+        if options.await_job:
+            _await_job(folder)
         reconstruct(folder, communicator, _BEGUN)
     except Exception as error:  # noqa: BLE001
         # Whatever it is, the other ranks must not wait for this one, and the reason must be known.
         _report(folder, communicator.rank, error)
         communicator.abort()
     return 0
+
+
+def _await_job(folder: Path) -> None:
+    """Load the CPU device, as most jobs need it, and wait until the folder is prepared.
+
+    Raises
+    ------
+    JobError
+        After an hour: whoever prepares the folder ends this program when that fails.
+    """
+    if importlib.util.find_spec("numba"):
+        importlib.import_module("hxn_ptycho.solver.cpu_kernels").warm_up()
+    deadline = time.monotonic() + 3600
+    while not (folder / JOB_FILE).exists():
+        if time.monotonic() > deadline:
+            raise JobError(f"{folder} was not prepared within an hour", "queue the scan again")
+        time.sleep(0.01)
 
 
 def _report(folder: Path, rank: int, error: Exception) -> None:

@@ -353,3 +353,8 @@ def sum_windows(total, density, positions):  # type: ignore[no-untyped-def]
             i = density[row + y, column : column + n]
             for x in range(n):
                 a[x] += i[x]
+
+
+def warm_up() -> None:
+    """Make numba ready, which takes as long as all kernels' loading: one small kernel is run."""
+    add_windows(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 2), np.int64))

@@ -11,7 +11,7 @@ from typing import Any
 from ..beamline import read_scan
 from ..catalog import CatalogError, Catalogs, start_document, stop_document
 from ..home import ConfigError
-from ..launch import LaunchError, Program, end_leftover, has_result, launch
+from ..launch import LaunchError, Program, has_result, launch, physical_cores
 from ..optics import OpticsError
 from ..plot import sample_name, save
 from ..prepare import prepare
@@ -20,7 +20,7 @@ from ..queue import QueuedJob
 from ..recipe import Recipe, RecipeError
 from ..results import results
 from ..scan import ScanError
-from ..solver.job import RESULT_FILE, Job, JobError, ResultData
+from ..solver.job import RESULT_FILE, Job, JobError, ResultData, read_progress
 from .following import Line, Listener, WrongMpi, follow
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,14 @@ class _Attempt:
     def compute(self) -> None:
         """Prepare the job folder, run the solver on it, and publish the errors meanwhile."""
         home = self.catalogs.home
-        end_leftover(self.folder)
+        mpiexec = home.config().mpiexec
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The ranks start while the scan is read: a second of what the user waits for. More of them
+        # than cores wait until prepare has agreed.
+        cores, asked = physical_cores(), self.queued.recipe.ranks
+        early = cores if asked == "auto" else int(asked)
+        if early <= cores:
+            self.program = launch(self.folder, early, mpiexec=mpiexec, await_job=True)
         scan = read_scan(self.catalogs.raw, self.queued.raw_uid, home=home)
         job = prepare(
             scan,
@@ -192,7 +199,9 @@ class _Attempt:
         )
         recipe = Recipe.make(**job.recipe)
         ranks = int(recipe.ranks)
-        self.program = launch(self.folder, ranks, mpiexec=home.config().mpiexec)
+        if self.program is None or ranks != early:  # fewer views than cores, or more ranks
+            self.end_program()
+            self.program = launch(self.folder, ranks, mpiexec=mpiexec)
         self.progress(
             {
                 "event": "prepared",
@@ -201,7 +210,8 @@ class _Attempt:
                 "ranks": ranks,
             }
         )
-        self.open_publisher(recipe)  # while the ranks read their frames
+        self.wait_for_first_iteration()
+        self.open_publisher(recipe)
         assert self.publisher is not None
         follow(
             self.program,
@@ -213,6 +223,15 @@ class _Attempt:
         )
         if self.program.reason:
             raise JobError(self.program.reason)
+
+    def wait_for_first_iteration(self) -> None:
+        """Leave the cores to the ranks until they compute: what is to be opened here can wait."""
+        assert self.program is not None
+        while self.program.poll() is None:
+            if read_progress(self.folder)[0]:
+                return
+            self.interrupt()
+            time.sleep(0.02)
 
     def publish(self, result_file: Path) -> Path:
         """Publish the result and draw its picture; return where the result is now."""
