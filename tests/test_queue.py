@@ -221,3 +221,9 @@ def test_a_worker_is_seen_while_it_lives(home: Home) -> None:
     assert not queue.ensure_worker()  # so none is started
     kill(holder)
     until(lambda: not queue.has_worker(), "the lock of a killed worker to be free")
+
+
+def test_a_job_says_in_a_line_what_it_is(home: Home) -> None:
+    with Queue(home) as queue:
+        job = queue.submit("raw", 7, Recipe())
+    assert repr([job]) == f"[<job {job.job_uid[:8]} of scan 7: queued>]"

@@ -78,6 +78,10 @@ class QueuedJob:
         """Whether it is done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
 
+    def __repr__(self) -> str:
+        """Say which it is in a line: IPython prints what ``ptycho.wait()`` returns."""
+        return f"<job {self.job_uid[:8]} of scan {self.scan_id}: {self.state}>"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for ``--json``."""
         return {
