@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from hxn_ptycho.home import Home
-from hxn_ptycho.launch import find_mpiexec
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
 from hxn_ptycho.solver.job import ResultData, read_progress
 from hxn_ptycho.solver.metrics import fourier_ring_correlation, illumination, object_error
+
+from .program import run_solver
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +32,7 @@ def run(scan, home: Home, name: str, ranks: int, **keys):
     folder = home.jobs / name
     recipe = Recipe(**{"probe_modes": 2, "iterations": 20, "ranks": ranks, **keys})
     prepare(scan, recipe, folder, job_uid=name, derived_uid=name, home=home)
-    return folder, launch(folder, ranks)
-
-
-def launch(folder: Path, ranks: int) -> subprocess.CompletedProcess:
-    command = find_mpiexec("").command(ranks)
-    return subprocess.run(
-        [*command, sys.executable, "-m", "hxn_ptycho.solver", str(folder)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250, check=False,
-    )  # fmt: skip
+    return folder, run_solver(folder, ranks)
 
 
 def test_one_two_and_three_ranks_agree(data, home):
@@ -71,7 +61,7 @@ def test_more_ranks_than_views_work(data, home):
     folder, done = run(few, home, "few", 2, iterations=3)
     assert done.returncode == 0, done.stderr
     wanted = ResultData.read(folder / "result.h5")
-    assert launch(folder, 3).returncode == 0
+    assert run_solver(folder, 3).returncode == 0
     found = ResultData.read(folder / "result.h5")
     assert (found.ranks, len(found.positions)) == (3, 2)
     np.testing.assert_allclose(found.probe, wanted.probe, atol=1e-3 * np.abs(wanted.probe).max())
@@ -177,7 +167,7 @@ def test_a_rank_that_cannot_read_ends_all_with_its_reason(data, home):
     (folder / "job.json").write_text(json.dumps(job))
     (folder / "progress.jsonl").unlink()
     (folder / "result.h5").unlink()
-    done = launch(folder, 2)
+    done = run_solver(folder, 2)
     assert done.returncode != 0
     failed = [line for line in read_progress(folder)[0] if line["event"] == "failed"]
     assert failed
@@ -188,6 +178,6 @@ def test_a_rank_that_cannot_read_ends_all_with_its_reason(data, home):
 
 
 def test_a_folder_without_a_job_is_refused(tmp_path):
-    done = launch(tmp_path, 1)
+    done = run_solver(tmp_path, 1)
     assert done.returncode != 0
     assert "is not a job folder" in done.stderr

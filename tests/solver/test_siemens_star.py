@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import bz2
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from hxn_ptycho.launch import find_mpiexec
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.scan import Scan
 from hxn_ptycho.solver.job import FrameBlock, ResultData
 from hxn_ptycho.solver.metrics import align, fourier_ring_correlation, illumination
+
+from .program import run_solver
 
 STAR = Path(__file__).parents[3] / "shared" / "data" / "siemens-star" / "siemens-star-small.npz.bz2"
 PIXEL = 29.35e-9  # of the object, m: what 8.8 keV, 2 m and 75 um give; any other would do
@@ -51,11 +50,7 @@ def test_two_halves_of_the_data_show_the_same_star(star, home):
         scan = half_scan(star, home.data / f"{name}.h5", part)
         recipe = Recipe(ranks=2, probe_modes=2, iterations=60)
         prepare(scan, recipe, folder, job_uid=name, derived_uid=name, home=home)
-        command = [*find_mpiexec("").command(2), sys.executable, "-m", "hxn_ptycho.solver"]
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = run_solver(folder, 2)
         assert done.returncode == 0, done.stderr
         result = ResultData.read(folder / "result.h5")
         assert result.error_fourier < 0.25

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from hxn_ptycho.home import Home
-from hxn_ptycho.launch import find_mpiexec
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe, ZonePlate
 from hxn_ptycho.simulate import Dataset, dataset
 from hxn_ptycho.solver.job import ResultData
 from hxn_ptycho.solver.metrics import object_error
+
+from .program import run_solver
 
 
 def reconstruct(data: Dataset, home: Home, name: str, **keys) -> ResultData:
@@ -23,11 +21,7 @@ def reconstruct(data: Dataset, home: Home, name: str, **keys) -> ResultData:
     scan = data.scan(home.data / f"{name}.h5")
     recipe = Recipe(ranks=2, **keys)
     prepare(scan, recipe, folder, job_uid=name, derived_uid=name, home=home)
-    command = [*find_mpiexec("").command(2), sys.executable, "-m", "hxn_ptycho.solver"]
-    done = subprocess.run(
-        [*command, str(folder)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_solver(folder, 2)
     assert done.returncode == 0, done.stderr
     return ResultData.read(folder / "result.h5")
 
