@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .home import Home
-from .launch import LaunchError, launch
-from .prepare import prepare
-from .recipe import Recipe
+from .launch import LaunchError, gpus, launch
+from .prepare import choose_device, prepare
+from .recipe import Recipe, RecipeError
 from .scan import Scan
 from .simulate import dataset
-from .solver.job import FrameBlock, read_progress
+from .solver.job import RESULT_FILE, FrameBlock, ResultData, read_progress
 
 # Frames simulated; more views read these again, as their content does not change the speed.
 _FRAMES = 100
@@ -31,18 +31,23 @@ def run(
     probe_modes: int = 5,
     object_modes: int = 1,
     iterations: int = 20,
+    algorithm: str = "DM",
     precision: str = "single",
+    storage: str = "single",
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Reconstruct simulated data and measure.
 
     Parameters
     ----------
-    device, ranks, probe_modes, object_modes, iterations, precision
+    device, ranks, probe_modes, object_modes, iterations, algorithm, precision, storage
         As in a recipe; at least two iterations.
     views : int
         Number of frames.
     window : int
         Side of a frame, pixels.
+    profile : bool
+        Also measure each kernel of the GPU, which takes a little time itself.
 
     Returns
     -------
@@ -50,7 +55,14 @@ def run(
         ``gpx_mode_iterations_per_second`` (1e9 views x window^2 x modes x iterations a second),
         ``seconds_per_iteration`` (mean over all but the first iteration, the computation of
         ``error_fourier`` in every tenth included), ``startup_seconds`` (from the launch to the
-        first iteration), ``memory_bytes`` (peak of the largest rank), and the case.
+        first iteration) with its parts in ``startup``, ``seconds_total`` (until there is a result),
+        ``memory_bytes`` (peak of the largest rank), and the case.
+
+        On a GPU also ``device_memory_bytes`` and ``estimated_memory_bytes`` (what the solver took,
+        and had expected to take), ``copy_bytes_per_second`` (read and written, within one GPU's
+        memory) and ``fraction_of_copy_floor``: the time in which the GPUs would copy the exit waves
+        once and read the counts (2 bytes a pixel) once, over the time of an iteration. With
+        `profile`, ``profile``: ``name``, ``calls``, ``seconds`` and ``share`` of each kernel.
 
     Raises
     ------
@@ -65,29 +77,36 @@ def run(
         probe_modes=probe_modes,
         object_modes=object_modes,
         iterations=max(2, iterations),
+        algorithm=algorithm,
         precision=precision,
+        storage=storage,
         fft_window="exact",
         checkpoint_every=0,
     )
+    options = _options(choose_device(recipe), profile)
     with tempfile.TemporaryDirectory(prefix="hxn-ptycho-bench-") as name:
         home = Home(Path(name)).make()
         folder = home.jobs / "bench"
         scan = _scan(Path(name) / "frames.h5", views, window)
-        prepare(scan, recipe, folder, job_uid="bench", derived_uid="bench", home=home)
-        program = launch(folder, ranks)
+        job = prepare(scan, recipe, folder, job_uid="bench", derived_uid="bench", home=home)
+        recipe = Recipe.make(**job.recipe)
+        program = launch(folder, ranks, options=options)
         if program.wait() != 0 or program.reason:
             raise LaunchError(f"the benchmark failed: {program.reason}")
         lines: dict[str, list[dict]] = {}
         for line in read_progress(folder)[0]:
             lines.setdefault(line["event"], []).append(line)
+        total = ResultData.read(folder / RESULT_FILE).seconds_total
     seconds = [line["seconds"] for line in lines["iteration"]]
     each = (seconds[-1] - seconds[0]) / (len(seconds) - 1)
     started, finished = lines["started"][0], lines["finished"][0]
     pixels = views * window**2 * probe_modes * object_modes
-    return {
+    measured = {
         "gpx_mode_iterations_per_second": pixels / each / 1e9,
         "seconds_per_iteration": each,
         "startup_seconds": started["startup_seconds"],
+        "startup": started["startup"],
+        "seconds_total": total,
         "memory_bytes": finished["peak_memory_bytes"],
         "error_fourier": finished["error_fourier"],
         "device": started["device"],
@@ -98,8 +117,44 @@ def run(
         "probe_modes": probe_modes,
         "object_modes": object_modes,
         "iterations": recipe.iterations,
+        "algorithm": algorithm,
         "precision": precision,
     }
+    if recipe.device == "cuda":
+        measured |= _of_the_gpu(recipe, views * window**2, each, lines)
+    if profile:
+        measured["profile"] = lines["profile"][0]["kernels"]
+    return measured
+
+
+def _options(device: str, profile: bool) -> list[str]:
+    """Return the solver's options; only a GPU has anything to measure by them."""
+    if device == "cuda":
+        return ["--measure-copy", *(["--profile"] if profile else [])]
+    if profile:
+        raise RecipeError(f"a profile is of a GPU's kernels, and the device is {device!r}")
+    return []
+
+
+def _of_the_gpu(
+    recipe: Recipe, pixels: int, seconds: float, lines: dict[str, list[dict]]
+) -> dict[str, Any]:
+    """Return what is measured on GPUs only; `pixels` of all frames, `seconds` an iteration."""
+    started, rate = lines["started"][0], lines["device"][0]["copy_bytes_per_second"]
+    floor = copy_floor_bytes(recipe, pixels) / (rate * min(int(recipe.ranks), len(gpus())))
+    return {
+        "storage": recipe.storage,
+        "device_memory_bytes": started["memory_bytes"],
+        "estimated_memory_bytes": lines["device"][0].get("estimated_bytes"),
+        "copy_bytes_per_second": rate,
+        "fraction_of_copy_floor": floor / seconds,
+    }
+
+
+def copy_floor_bytes(recipe: Recipe, pixels: int) -> int:
+    """Return the least bytes that an iteration moves: waves read and written, counts read."""
+    wave = 32 if recipe.precision == "double" else 8 if recipe.storage == "half" else 16
+    return pixels * (wave * int(recipe.probe_modes) * recipe.object_modes + 2)
 
 
 def _scan(file: Path, views: int, window: int) -> Scan:

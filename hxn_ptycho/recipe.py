@@ -73,6 +73,11 @@ class Recipe(BaseModel):
     precision: Annotated[
         Literal["single", "double"], Field(description="complex64 or complex128")
     ] = "single"
+    storage: Annotated[
+        Literal["single", "half"],
+        Field(description="what the GPU keeps exit waves in: single (complex64), or half (scaled "
+                          "16-bit: half the memory and traffic)"),
+    ] = "single"  # fmt: skip
 
     window: Annotated[
         int | None,
@@ -96,11 +101,12 @@ class Recipe(BaseModel):
     ] = None
 
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="what the solver computes on")
+        Literal["auto", "cpu", "cuda"],
+        Field(description="what the solver computes on; auto: a GPU where one can be used"),
     ] = "auto"
     ranks: Annotated[
         int | Literal["auto"],
-        Field(description="MPI ranks; auto: one a GPU, or on a CPU one a physical core"),
+        Field(description="MPI ranks; auto: 1 on a GPU, on a CPU one a physical core"),
     ] = "auto"
 
     probe: Annotated[
@@ -182,6 +188,15 @@ class Recipe(BaseModel):
     def _consistent(self) -> Recipe:
         if self.algorithm == "RAAR" and self.beta > 1:
             raise ValueError(f"beta={self.beta:g} is out of range for RAAR: at most 1")
+        if self.storage == "half" and self.precision == "double":
+            raise ValueError(
+                'storage="half" keeps no more than single precision: use precision="single"'
+            )
+        if self.storage == "half" and self.object_modes > 1:
+            raise ValueError(
+                f'storage="half" is for one object mode, and object_modes={self.object_modes}: '
+                'use storage="single"'
+            )
         if self.probe == "zone-plate" and self.zone_plate is None:
             raise ValueError(
                 'probe="zone-plate" needs zone_plate = {diameter = ..., outer_zone_width = ..., '

@@ -30,9 +30,9 @@ def test_table_of_the_recipe_is_that_of_the_code():
 
 def test_commands_are_those_there_are():
     there = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
-    named = set(re.findall(r"^\| `hxn-ptycho (\w+)", README, re.MULTILINE))
+    named = set(re.findall(r"^\| `hxn-ptycho ([\w-]+)", README, re.MULTILINE))
     assert named == there
-    used = set(re.findall(r"hxn-ptycho (\w+)", README)) - {"COMMAND"}
+    used = set(re.findall(r"hxn-ptycho ([\w-]+)", README)) - {"COMMAND"}
     assert used == there
 
 

@@ -146,7 +146,7 @@ def test_what_a_plan_said_counts_unless_a_recipe_is_given(catalogs: Catalogs) ->
     ("keys", "reason"),
     [
         ({"window": 64}, "window = 64 is larger than the frames of 32 x 32 pixels"),
-        ({"device": "cuda"}, "computes on the CPU only"),
+        ({"device": "cuda"}, "no NVIDIA driver on this machine; or compute on the CPU"),
         ({"probe": "/none/probe.npy"}, "there is no such file"),
         ({"object_modes": 16, "probe_modes": 64, "precision": "double", "ranks": 25}, "memory"),
     ],
@@ -155,6 +155,9 @@ def test_a_failure_is_a_run_too(
     catalogs: Catalogs, scan: tuple[str, int], keys: dict, reason: str, monkeypatch
 ) -> None:
     monkeypatch.setattr("hxn_ptycho.prepare.resources.available_memory", lambda: 1e9)
+    monkeypatch.setattr(
+        "hxn_ptycho.prepare.machine.why_no_gpu", lambda: "no NVIDIA driver on this machine"
+    )
     before = stop_document(catalogs.raw, scan[0])
     with pytest.raises(ReconstructionError, match=reason) as caught:
         reconstruct(scan[0], catalogs=catalogs, **keys)

@@ -223,13 +223,30 @@ def gpu(home: Home) -> Finding:
 
 
 def compiler(home: Home) -> Finding:
-    """Whether there is a CUDA compiler; only GPUs need one."""
-    nvcc = shutil.which("nvcc", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
+    """Whether there is a CUDA compiler, and which kernels are compiled; only GPUs need them."""
+    from ..solver.build import cache_folder, list_cached
+    from ..solver.job import JobError
+    from ..solver.nvcc import find_nvcc, nvcc_version
+
+    try:
+        nvcc = find_nvcc()
+        there = list_cached()
+    except JobError as error:
+        return Finding("CUDA compiler", "optional", str(error), error.hint)
+    kernels = ", ".join(f"{count} for {arch}" for arch, count in there.items())
+    kernels = f"compiled kernels in {cache_folder()}: {kernels or 'none'}"
     if nvcc:
-        return Finding("CUDA compiler", "good", nvcc)
-    needed = shutil.which("nvidia-smi") is not None
-    advice = "install the CUDA toolkit, or put its bin folder on PATH" if needed else ""
-    return Finding("CUDA compiler", "optional", "no nvcc; only a GPU needs it", advice)
+        return Finding("CUDA compiler", "good", f"{nvcc}, CUDA {nvcc_version(nvcc)}; {kernels}")
+    if there:
+        return Finding("CUDA compiler", "good", f"no nvcc; {kernels}")
+    advice = ""
+    if shutil.which("nvidia-smi") is not None:
+        advice = (
+            f"install the CUDA toolkit, or {sys.executable} -m pip install nvidia-cuda-nvcc "
+            "nvidia-cuda-cccl; or run hxn-ptycho build-kernels -o DIR where nvcc is, and copy the "
+            f"files to {cache_folder()}"
+        )
+    return Finding("CUDA compiler", "optional", f"no nvcc; only a GPU needs it; {kernels}", advice)
 
 
 def _free_memory() -> int | None:

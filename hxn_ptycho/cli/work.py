@@ -114,7 +114,9 @@ def reconstruct(
         typer.Option("--set", metavar="KEY=VALUE", help="Of the recipe; may be repeated."),
     ] = None,
     ranks: Annotated[int | None, typer.Option(help="MPI ranks.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; unset: a GPU where one can be used.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Reconstruct a scan now, and wait for the result."""

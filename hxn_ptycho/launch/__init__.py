@@ -6,24 +6,28 @@ Another way to launch (a cluster's queue) is another module here, whose handle i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .cores import physical_cores
 from .failure import has_result
+from .gpu import Gpu, gpus, why_no_gpu
 from .local import LocalProgram, end_leftover
 from .mpiexec import Mpiexec, find_mpiexec
 from .program import LaunchError, Program
 
 __all__ = [
+    "Gpu",
     "LaunchError",
     "Mpiexec",
     "Program",
     "end_leftover",
     "find_mpiexec",
+    "gpus",
     "has_result",
     "launch",
     "physical_cores",
+    "why_no_gpu",
 ]
 
 
@@ -34,6 +38,7 @@ def launch(
     mpiexec: str = "",
     environment: Mapping[str, str] | None = None,
     await_job: bool = False,
+    options: Sequence[str] = (),
 ) -> Program:
     """Start the solver on a job folder and return at once.
 
@@ -53,6 +58,8 @@ def launch(
     await_job : bool
         Start before the folder is prepared: the ranks load what they need and wait for its
         ``job.json``, whose earlier version is removed. Whoever fails to prepare it ends them.
+    options : sequence of str
+        Further words for the solver's command line, as ``--device cuda``.
 
     Raises
     ------
@@ -62,5 +69,10 @@ def launch(
     if ranks < 1:
         raise LaunchError(f"{ranks} ranks cannot compute anything: give 1 at least")
     return LocalProgram(
-        Path(folder).absolute(), ranks, find_mpiexec(mpiexec), environment, await_job=await_job
+        Path(folder).absolute(),
+        ranks,
+        find_mpiexec(mpiexec),
+        environment,
+        await_job=await_job,
+        options=options,
     )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class LocalProgram:
         environment: Mapping[str, str] | None = None,
         *,
         await_job: bool = False,
+        options: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.ranks = ranks
@@ -55,6 +56,7 @@ class LocalProgram:
         for name in (PROGRESS_FILE, RESULT_FILE, *([JOB_FILE] if await_job else [])):
             (folder / name).unlink(missing_ok=True)
         command = [*mpiexec.command(ranks), sys.executable, "-m", "hxn_ptycho.solver", str(folder)]
+        command += options
         if await_job:
             command.append("--await-job")
         try:

@@ -26,7 +26,8 @@ class Mpiexec:
         """Return the words that start `ranks` ranks of the program named after them."""
         words = [str(self.path), "-n", str(ranks)]
         if self.flavour == "Open MPI":  # which refuses root, and more ranks than cores
-            words.append("--oversubscribe")
+            # Bound, the threads that read a rank's frames share one core, and so do two jobs.
+            words += ["--oversubscribe", "--bind-to", "none"]
             if os.geteuid() == 0:
                 words.append("--allow-run-as-root")
         return words

@@ -10,17 +10,25 @@ from typing import Any
 import numpy as np
 
 from ..home import Home
-from ..launch import physical_cores
 from ..optics import energy_from_wavelength
 from ..recipe import Recipe, RecipeError
 from ..scan import Scan
 from ..solver.job import START_FILE, Inputs, Job, write_arrays
 from .checks import check_files, check_positions, check_scan
+from .machine import choose_device, choose_ranks, resolve
 from .resources import check_resources
 from .starts import Start, absolute_starts, object_start, probe_start
 from .window import Window, choose_window
 
-__all__ = ["absolute_starts", "choose_window", "override", "prepare", "resolve"]
+__all__ = [
+    "absolute_starts",
+    "choose_device",
+    "choose_ranks",
+    "choose_window",
+    "override",
+    "prepare",
+    "resolve",
+]
 
 log = logging.getLogger(__name__)
 
@@ -121,24 +129,6 @@ def override(recipe: Recipe, start: Mapping[str, Any]) -> Recipe:
         return recipe.merge(keys)
     except RecipeError as error:
         raise RecipeError(f'md={{"ptycho": ...}}: {error}') from None
-
-
-def resolve(recipe: Recipe, views: int) -> Recipe:
-    """Return the recipe with device and ranks as they will be on this machine.
-
-    Raises
-    ------
-    RecipeError
-        If this version cannot compute there, or there are more ranks than views.
-    """
-    if recipe.device == "cuda":
-        raise RecipeError(
-            'device = "cuda": this version computes on the CPU only; set device = "cpu" or "auto"'
-        )
-    ranks = min(physical_cores(), views) if recipe.ranks == "auto" else int(recipe.ranks)
-    if ranks > views:
-        raise RecipeError(f"ranks = {ranks} is more than the scan's {views} views")
-    return recipe.merge({"device": "cpu", "ranks": max(1, ranks)})
 
 
 def _resolved(recipe: Recipe, scan: Scan, window: Window, probe: Start | None) -> Recipe:

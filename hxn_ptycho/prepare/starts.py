@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..catalog import CatalogError
 from ..home import Home
 from ..optics import OpticsError, object_pixel, zone_plate_probe
 from ..recipe import Recipe, RecipeError
-from ..results import results
 from ..scan import Scan, ScanError
 from .window import Window
 
@@ -190,6 +188,10 @@ def _find(value: str, kind: Kind, home: Home) -> _Given:
             f"{kind} = {value!r} is none of {words}, nor a file ({', '.join(_FILE_TYPES)}), nor a "
             "result's uid"
         )
+    # Only here: catalogs take a second to import, and a bare compute host has no databroker.
+    from ..catalog import CatalogError
+    from ..results import results
+
     try:
         result = results(uid=value, home=home)[-1]
     except CatalogError as error:

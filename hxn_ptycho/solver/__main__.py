@@ -1,4 +1,10 @@
-"""``mpiexec -n R python -m hxn_ptycho.solver JOB_FOLDER``."""
+"""``mpiexec -n R python -m hxn_ptycho.solver JOB_FOLDER``.
+
+Two options reach the CUDA device through the environment, as no recipe knows them: ``--profile``
+sets ``HXN_PTYCHO_PROFILE=1`` (a progress line ``profile`` with each kernel's calls and seconds),
+``--measure-copy`` sets ``HXN_PTYCHO_MEASURE_COPY=1`` (a progress line ``device`` with
+``copy_bytes_per_second``, read and written bytes of a copy within the GPU's memory).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ _BEGUN = time.perf_counter()
 import argparse  # noqa: E402
 import importlib.util  # noqa: E402
 import logging  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -40,7 +47,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--await-job", action="store_true", help="load what is needed and wait for job.json"
     )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what to load while waiting; job.json says what is computed on",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="report the time of each of the GPU's kernels"
+    )
+    parser.add_argument(
+        "--measure-copy", action="store_true", help="report how fast the GPU copies its memory"
+    )
     options = parser.parse_args(arguments)
+    if options.profile:
+        os.environ["HXN_PTYCHO_PROFILE"] = "1"
+    if options.measure_copy:
+        os.environ["HXN_PTYCHO_MEASURE_COPY"] = "1"
     folder: Path = options.folder
     communicator = MpiCommunicator()
     logging.basicConfig(
@@ -51,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     _skip_foreign_extensions()
     try:
         if options.await_job:
-            _await_job(folder)
+            _await_job(folder, options.device, communicator.rank)
         reconstruct(folder, communicator, _BEGUN)
     except Exception as error:  # noqa: BLE001
         # Whatever it is, the other ranks must not wait for this one, and the reason must be known.
@@ -60,15 +83,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _await_job(folder: Path) -> None:
-    """Load the CPU device, as most jobs need it, and wait until the folder is prepared.
+def _await_job(folder: Path, device: str, rank: int) -> None:
+    """Load the device that the job will need, and wait until the folder is prepared.
 
     Raises
     ------
     JobError
         After an hour: whoever prepares the folder ends this program when that fails.
     """
-    if importlib.util.find_spec("numba"):
+    if device == "cuda":
+        importlib.import_module("hxn_ptycho.solver.cuda.backend").warm_up(rank)
+    elif importlib.util.find_spec("numba"):
         importlib.import_module("hxn_ptycho.solver.cpu_kernels").warm_up()
     deadline = time.monotonic() + 3600
     while not (folder / JOB_FILE).exists():

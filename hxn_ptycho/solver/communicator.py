@@ -67,9 +67,20 @@ class MpiCommunicator:
         self.name = f"MPI through host memory ({' '.join(library.split())[:40]})"
 
     def sum(self, sums: Sums) -> None:
-        """Replace numerator and denominator by their sums over all ranks, in place."""
-        self.sum_array(sums.numerator)
-        self.sum_array(sums.denominator)
+        """Replace numerator and denominator by their sums over all ranks, in place.
+
+        An array that is not in host memory (no ndarray, but with ``get() -> ndarray`` and
+        ``set(ndarray)``, as one on a GPU) goes through it; alone, it is not touched.
+        """
+        if self.size == 1:
+            return
+        for array in (sums.numerator, sums.denominator):
+            if isinstance(array, np.ndarray):
+                self.sum_array(array)
+            else:
+                staged = array.get()
+                self.sum_array(staged)
+                array.set(staged)
 
     def sum_array(self, array: NDArray) -> None:
         """Replace a host array by its sum over all ranks, in place."""

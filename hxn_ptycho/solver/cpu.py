@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from . import cpu_kernels as kernels
 from .cpu_fft import LANES, plan, strips_of
 from .device import Complex, Projection, Sums, Views
+from .finish import Average
 
 # Where a denominator of (5) or (6) is below this share of its maximum, the old value stays.
 LEAST_DENOMINATOR = 1e-8
@@ -68,6 +69,7 @@ class CpuDevice:
         self._psi = np.empty((len(views.counts), waves, strips, n, 2, LANES), real)
         self._measured = kernels.pack_mask(views.measured, real)
         self._probe_sums: Sums | None = None
+        self._average = Average()
         self._change = (np.zeros(len(probe)), np.zeros(len(obj)))
         self.set(probe, obj)
         for psi, (row, column) in zip(self._psi, views.positions, strict=True):
@@ -164,6 +166,14 @@ class CpuDevice:
             wrong += part[0]
             total += part[1]
         return wrong, total
+
+    def add_to_average(self) -> None:
+        """Add the probe and object of the moment to their means."""
+        self._average.add(self._probe, self._object)
+
+    def means(self) -> tuple[Complex, Complex]:
+        """Return mean probe and object, complex128, as `finish.Average.means`."""
+        return self._average.means()
 
     def get(self) -> tuple[Complex, Complex]:
         """Return copies of probe (M_P, n, n) and object (M_O, H, W)."""

@@ -69,8 +69,9 @@ class Views:
 
     Attributes
     ----------
-    counts : ndarray (N, n, n)
-        Photon counts as stored on file, DC at [0, 0]; 0 where not measured.
+    counts : array (N, n, n)
+        Photon counts, where and how the device keeps them. On the CPU an ndarray: as stored on
+        file, DC at [0, 0]; 0 where not measured.
     scale : ndarray (N,), float64
         What the counts of each view are multiplied by.
     measured : ndarray (n, n), bool
@@ -79,7 +80,7 @@ class Views:
         Row and column of each window's [0, 0] pixel in the object.
     """
 
-    counts: NDArray
+    counts: Any
     scale: NDArray[np.float64]
     measured: NDArray[np.bool_]
     positions: NDArray[np.int64]
@@ -87,14 +88,15 @@ class Views:
     @property
     def window(self) -> int:
         """Side of the FFT window."""
-        return self.counts.shape[-1]
+        return self.measured.shape[-1]
 
 
 class Device(Protocol):
     """Where the exit waves live, and who computes with them.
 
     A device holds the views of one rank, and a probe (M_P, n, n) and an object (M_O, H, W) that
-    are the same on every rank. It starts from psi = P O.
+    are the same on every rank. It starts from psi = P O. In an iteration only scalars leave it,
+    besides what is summed over the ranks: on a GPU all else would wait for the bus.
     """
 
     name: str
@@ -133,6 +135,12 @@ class Device(Protocol):
 
     def misfit(self) -> tuple[float, float]:
         """Return this rank's two sums of ``error_fourier`` for the P and O of the moment."""
+
+    def add_to_average(self) -> None:
+        """Add the probe and object of the moment to their means."""
+
+    def means(self) -> tuple[Complex, Complex]:
+        """Return mean probe and object on the host, complex128, as `finish.Average.means`."""
 
     def get(self) -> tuple[Complex, Complex]:
         """Return copies of probe (M_P, n, n) and object (M_O, H, W) on the host."""

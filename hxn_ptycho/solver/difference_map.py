@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from .communicator import Communicator
 from .device import Device
-from .finish import Average
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ def iterate(
     communicator: Communicator,
     schedule: Schedule,
     report: Callable[[Report], None],
-) -> Average:
-    """Run the iterations and return the average of their last part.
+) -> None:
+    """Run the iterations; the device averages probe and object over their last part.
 
     Parameters
     ----------
@@ -89,13 +88,7 @@ def iterate(
     schedule : Schedule
     report : callable
         Called on every rank after every iteration; `seconds` count from the start of the first.
-
-    Returns
-    -------
-    Average
-        Of probe and object over the iterations that ``average_start`` selects.
     """
-    average = Average()
     begin = time.perf_counter()
     for iteration in range(1, schedule.iterations + 1):
         device.update_views()  # (3), (4)
@@ -113,9 +106,8 @@ def iterate(
         error_probe, error_object = device.change()  # (7)
         error = error_fourier(device, communicator) if schedule.measures(iteration) else math.nan
         if schedule.averages(iteration):
-            average.add(*device.get())
+            device.add_to_average()
         report(Report(iteration, error_probe, error_object, error, time.perf_counter() - begin))
-    return average
 
 
 # Pixels that the probe may stray before it is fetched back; more than a half, so that a fetched

@@ -1,10 +1,12 @@
-"""This rank's share of the frames, read from disk and prepared; and where its views lie."""
+"""This rank's share of the frames, read from disk; and where its views lie."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from .device import Views
 from .job import FrameBlock, Inputs, Job, JobError, iterate_blocks, relocate
+from .preparation import FramePlan, Preparation
 
-# Frames read at a time: enough to be quick, few enough that their copies cost little memory.
-_BATCH_BYTES = 32 * 2**20
+# Bytes read at a time: enough to be quick, few enough that they cost little memory.
+BATCH_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Share:
 
     Attributes
     ----------
-    counts : ndarray (N, n, n)
+    counts : array (N, n, n)
         As `Views.counts`.
     scale : ndarray (N,), float64
     measured : ndarray (n, n), bool
@@ -61,13 +64,19 @@ class Share:
         Number of each frame in the scan.
     bad : list of str
         What is wrong with which frames; these are not among `counts`.
+    total : ndarray (n, n), float64
+        Sum of the frames, scaled.
+    photons : ndarray (N,), float64
+        Of each frame, scaled.
     """
 
-    counts: NDArray
+    counts: Any
     scale: NDArray[np.float64]
     measured: NDArray[np.bool_]
     index: NDArray[np.int64]
     bad: list[str]
+    total: NDArray[np.float64]
+    photons: NDArray[np.float64]
 
     def views(self, geometry: Geometry) -> Views:
         """Return the share with its places in the object."""
@@ -81,45 +90,67 @@ def share_of(rank: int, size: int, count: int) -> tuple[int, int]:
     return first, first + each + (rank < rest)
 
 
-def read_share(job: Job, inputs: Inputs, folder: Path, rank: int, size: int) -> Share:
+def read_share(
+    job: Job,
+    inputs: Inputs,
+    folder: Path,
+    rank: int,
+    size: int,
+    preparation_of: Callable[[FramePlan], Preparation],
+) -> Share:
     """Read the frames of one rank, cropped, DC moved to [0, 0], in the FFT window.
+
+    Parameters
+    ----------
+    job, inputs, folder
+        The job, and where it lies.
+    rank, size : int
+        Which share of how many.
+    preparation_of : callable
+        Makes what takes the frames as they are read.
 
     Raises
     ------
     JobError
         If positions, normalisation and frames differ in number, a file is missing or shorter than
-        the job says, a mask does not fit, or a frame is of no use and the recipe refuses such.
+        the job says, the files hold numbers of different types, or a mask does not fit.
     """
     _check(job, inputs)
     first, last = share_of(rank, size, job.number_of_frames)
-    n = job.fft_window
-    rows, columns = (_segments(job, axis) for axis in (0, 1))
-    measured = np.zeros((n, n), bool)
-    _place(measured[None], inputs.mask[None], rows, columns)
-    if not measured.any():
+    plan = FramePlan.of(job, inputs.mask, last - first)
+    if not plan.measured.any():
         raise JobError(
             "the mask leaves no measured pixel in the window", "check the mask and the crop"
         )
-
-    counts: NDArray | None = None
-    for source, start, stop, offset in iterate_blocks(job.frames, first, last):
-        for low, frames in _read(source, start, stop, job, folder):
-            if counts is None:
-                counts = np.zeros((last - first, n, n), _native(frames.dtype))
-            place = offset + low
-            _place(counts[place : place + len(frames)], frames, rows, columns)
-    if counts is None:
-        counts = np.zeros((0, n, n), _native(np.dtype(job.frame_dtype)))
-    if not measured.all():
-        counts[:, ~measured] = 0
-
-    faults = {first + j: fault for j, frame in enumerate(counts) if (fault := _fault(frame))}
-    good = np.array([j not in faults for j in range(first, last)], bool)
-    if faults:
-        counts = counts[good]
-    index = np.arange(first, last)[good]
-    bad = [f"frame {j} {fault}" for j, fault in faults.items()]
-    return Share(counts, inputs.normalisation[index], measured, index, bad)
+    preparation: Preparation | None = None
+    for block, start, stop, offset in iterate_blocks(job.frames, first, last):
+        with _open(block, job, folder) as dataset:
+            dtype = dataset.dtype.newbyteorder("=")
+            if preparation is None:
+                # What the file says counts, not what the job expected of it.
+                plan = replace(plan, dtype=dtype)
+                preparation = preparation_of(plan)
+            if dtype != plan.dtype:
+                raise JobError(
+                    f"{dataset.file.filename}{block.dataset} holds {dtype} where the frames "
+                    f"before are {plan.dtype}",
+                    "store all frames of a scan as one type",
+                )
+            _read(dataset, start, stop, offset, preparation)
+    if preparation is None:
+        preparation = preparation_of(plan)
+    prepared = preparation.finish(inputs.normalisation[first:last])
+    index = np.arange(first, last)[prepared.good]
+    bad = [f"frame {first + j} {fault}" for j, fault in prepared.faults.items()]
+    return Share(
+        prepared.counts,
+        inputs.normalisation[index],
+        plan.measured,
+        index,
+        bad,
+        prepared.total,
+        prepared.photons,
+    )
 
 
 def check_frames(bad: list[str], total: int, bad_frames: str) -> None:
@@ -157,69 +188,58 @@ def _check(job: Job, inputs: Inputs) -> None:
         raise JobError(f"a mask of {inputs.mask.shape} for frames of {tuple(job.frame_shape)}")
 
 
-def _segments(job: Job, axis: int) -> list[tuple[slice, slice]]:
-    """Return (from, to) slices that take one axis of a stored frame into the FFT window."""
-    side, n = job.crop[2], job.fft_window
-    begin, length = job.crop[axis], job.frame_shape[axis]
-    pixel = np.arange(side)
-    source = begin + pixel
-    if job.dc == "corner":  # the crop is counted after the direct beam has been moved to the middle
-        source = (source - length // 2) % length
-    target = (pixel - side // 2) % n
-    breaks = np.flatnonzero((np.diff(source) != 1) | (np.diff(target) != 1)) + 1
-    return [
-        (slice(int(s[0]), int(s[-1]) + 1), slice(int(t[0]), int(t[-1]) + 1))
-        for s, t in zip(np.split(source, breaks), np.split(target, breaks), strict=True)
-    ]
-
-
-def _place(
-    window: NDArray,
-    frames: NDArray,
-    rows: list[tuple[slice, slice]],
-    columns: list[tuple[slice, slice]],
-) -> None:
-    for row_from, row_to in rows:
-        for column_from, column_to in columns:
-            window[:, row_to, column_to] = frames[:, row_from, column_from]
-
-
-def _read(
-    block: FrameBlock, start: int, stop: int, job: Job, folder: Path
-) -> Iterator[tuple[int, NDArray]]:
-    """Yield (offset, frames) of frames start..stop-1 of one block, a batch at a time."""
+@contextmanager
+def _open(block: FrameBlock, job: Job, folder: Path) -> Iterator[h5py.Dataset]:
+    """Open the dataset of one block, and see that it holds what the job says."""
     path = relocate(block.file, folder)
     try:
         # Without locking: the detector's file may still be open for writing, or on a file system
         # that has no locks.
-        with h5py.File(path, "r", locking=False) as file:
-            dataset = file[block.dataset]
-            if dataset.shape[1:] != tuple(job.frame_shape):
-                raise JobError(
-                    f"{path}{block.dataset} holds frames of {dataset.shape[1:]}, "
-                    f"the job says {tuple(job.frame_shape)}"
-                )
-            if dataset.shape[0] < block.start + block.count:
-                raise JobError(
-                    f"{path} holds {dataset.shape[0]} frames where {block.start + block.count} "
-                    "are needed: it is truncated",
-                    "was the scan cut short, or is the file still being written?",
-                )
-            _load_filters(dataset)
-            batch = max(
-                1, _BATCH_BYTES // max(1, dataset.dtype.itemsize * np.prod(job.frame_shape))
-            )
-            for low in range(start, stop, int(batch)):
-                yield low - start, dataset[low : min(stop, low + int(batch))]
+        file = h5py.File(path, "r", locking=False)
     except FileNotFoundError as error:
         raise JobError(
             f"the file of frames {path} is missing",
             "if it was moved, set HXN_PTYCHO_ROOTS=old=new",
         ) from error
-    except KeyError as error:
-        raise JobError(f"{path} has no dataset {block.dataset}") from error
     except OSError as error:
         raise JobError(f"{path} cannot be read: {error}") from error
+    with file:
+        try:
+            dataset = file[block.dataset]
+        except KeyError as error:
+            raise JobError(f"{path} has no dataset {block.dataset}") from error
+        except OSError as error:
+            raise JobError(f"{path} cannot be read: {error}") from error
+        if dataset.shape[1:] != tuple(job.frame_shape):
+            raise JobError(
+                f"{path}{block.dataset} holds frames of {dataset.shape[1:]}, "
+                f"the job says {tuple(job.frame_shape)}"
+            )
+        if dataset.shape[0] < block.start + block.count:
+            raise JobError(
+                f"{path} holds {dataset.shape[0]} frames where {block.start + block.count} "
+                "are needed: it is truncated",
+                "was the scan cut short, or is the file still being written?",
+            )
+        _load_filters(dataset)
+        yield dataset
+
+
+def _read(
+    dataset: h5py.Dataset, start: int, stop: int, offset: int, preparation: Preparation
+) -> None:
+    """Read frames start..stop-1 a batch at a time; the first is number `offset` of the share."""
+    shape = dataset.shape[1:]
+    dtype = dataset.dtype.newbyteorder("=")
+    batch = max(1, BATCH_BYTES // max(1, dtype.itemsize * shape[0] * shape[1]))
+    for low in range(start, stop, batch):
+        high = min(stop, low + batch)
+        frames = preparation.room(high - low, shape, dtype)
+        try:
+            dataset.read_direct(frames, np.s_[low:high])
+        except OSError as error:
+            raise JobError(f"{dataset.file.filename} cannot be read: {error}") from error
+        preparation.add(offset + low - start, frames)
 
 
 def _load_filters(dataset: h5py.Dataset) -> None:
@@ -234,24 +254,3 @@ def _load_filters(dataset: h5py.Dataset) -> None:
                 f"the frames are compressed with HDF5 filter {max(codes)}",
                 "pip install hdf5plugin",
             ) from error
-
-
-def _native(dtype: np.dtype) -> np.dtype:
-    """Return the type to keep counts in: as stored, in this machine's byte order."""
-    return dtype.newbyteorder("=") if dtype.itemsize <= 4 else np.dtype(np.float32)
-
-
-def _fault(frame: NDArray) -> str:
-    """Say what is wrong with a frame, or return an empty text."""
-    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-        return f"has {np.count_nonzero(~np.isfinite(frame))} pixels that are not finite"
-    peak = frame.max()
-    if peak == 0 and not frame.any():
-        return "is empty"
-    if frame.dtype.kind in "iu":
-        top = np.iinfo(frame.dtype).max
-        if peak == top:
-            return f"is saturated: {np.count_nonzero(frame == top)} pixels at {top}"
-    if frame.dtype.kind != "u" and (low := frame.min()) < 0:
-        return f"has negative counts, down to {low:g}"
-    return ""

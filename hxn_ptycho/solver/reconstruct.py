@@ -6,16 +6,17 @@ import logging
 import math
 import resource
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .._version import __version__
 from . import finish, initial
+from .backend import Backend, open_backend
 from .communicator import Communicator
-from .device import Complex, Device, Projection, Views
+from .device import Complex, Device
 from .difference_map import Report, Schedule, best_scale, error_fourier, iterate
 from .frames import Geometry, Share, check_frames, read_share
 from .job import (
@@ -49,25 +50,47 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
     JobError
         If the job cannot be run.
     """
+    start = _Start(begun)
+    start.has("imports")
     job, inputs = Job.read(folder), Inputs.read(folder)
+    backend = open_backend(job, inputs, communicator.rank, communicator.size)
+    with closing(backend):
+        start.has("device")
+        return _reconstruct(job, inputs, folder, communicator, backend, start)
+
+
+def _reconstruct(
+    job: Job,
+    inputs: Inputs,
+    folder: Path,
+    communicator: Communicator,
+    backend: Backend,
+    start: _Start,
+) -> Path | None:
     recipe = job.recipe
     lead = communicator.rank == 0
-    share = read_share(job, inputs, folder, communicator.rank, communicator.size)
+    share = read_share(
+        job, inputs, folder, communicator.rank, communicator.size, backend.preparation
+    )
     bad = [fault for part in communicator.gather(share.bad) for fault in part]
     check_frames(bad, job.number_of_frames, recipe["bad_frames"])
     used = np.concatenate(communicator.gather(share.index))
     geometry = Geometry.of(job, inputs.positions_m)
     views = share.views(geometry)
     light = _Light.measure(share, communicator)
-    _say(f"frames read after {time.perf_counter() - begun:.2f} s", lead)
+    start.has("frames")
     if bad:
         _say(f"{len(bad)} frames dropped: {'; '.join(bad[:10])}", lead)
 
     probe, obj = _first_guesses(job, folder, geometry, light)
-    device = make_device(views, probe, obj, recipe)
+    start.has("first_guesses")
+    device = backend.device(views, probe, obj)
+    start.has("waves")
     progress = ProgressWriter(folder) if lead else None
     memory = communicator.gather(device.memory_bytes)
     if progress is not None:
+        if backend.facts:
+            progress("device", **backend.facts)
         progress(
             "started",
             device=device.name,
@@ -77,16 +100,17 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
             views=len(used),
             dropped=len(bad),
             object_shape=list(geometry.object_shape),
-            startup_seconds=time.perf_counter() - begun,
+            startup_seconds=start.elapsed,
+            startup=start.seconds,
         )
-    _say(f"first iteration after {time.perf_counter() - begun:.2f} s", lead)
+    _say(f"first iteration after {start.elapsed:.2f} s: {start}", lead)
 
     history = _History(job, folder, device, progress, geometry.origin_m)
-    average = iterate(device, communicator, Schedule.of(recipe), history.add)
+    iterate(device, communicator, Schedule.of(recipe), history.add)
     seconds = history.reports[-1].seconds
     _say(f"{recipe['iterations']} iterations in {seconds:.2f} s", lead)
 
-    probe, obj, power = _finish(average, geometry.positions[used])
+    probe, obj, power = _finish(*device.means(), geometry.positions[used])
     # A mean fits the data best when it is a little larger than the mean of its iterates.
     device.set(probe, obj)
     probe, obj = finish.gauge(probe * best_scale(device, communicator), obj, light.photons)
@@ -117,39 +141,33 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
         communicator=communicator.name,
         ranks=communicator.size,
         seconds=seconds,
-        seconds_total=time.perf_counter() - begun,
+        seconds_total=start.elapsed,
         error_fourier=error,
     )
     path = result.write(folder)
+    if (kernels := backend.profile()) is not None:
+        progress("profile", kernels=kernels)
     progress("finished", seconds=seconds, error_fourier=error, peak_memory_bytes=peak)
     return path
 
 
-def make_device(views: Views, probe: Complex, obj: Complex, recipe: dict[str, Any]) -> Device:
-    """Return the device that the recipe names, with the views and first guesses on it.
+class _Start:
+    """Where the time of the start goes: seconds by name, and all since the program began."""
 
-    Raises
-    ------
-    JobError
-        If this version has no such device.
-    """
-    if recipe["device"] not in ("auto", "cpu"):
-        raise JobError(
-            f'device="{recipe["device"]}" is not in this version of the solver', 'use device="cpu"'
-        )
-    # numba, which the CPU device needs, is imported only where it is used.
-    from .cpu import CpuDevice
+    def __init__(self, begun: float) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = begun
 
-    return CpuDevice(
-        views,
-        probe,
-        obj,
-        Projection.of(recipe["algorithm"], recipe["beta"]),
-        update_order=recipe["update_order"],
-        double=recipe["precision"] == "double",
-        object_amplitude=recipe["object_amplitude"],
-        object_phase=recipe["object_phase"],
-    )
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.seconds.items())
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def has(self, name: str) -> None:
+        """Name what was done since the last call."""
+        self.seconds[name] = self.elapsed - sum(self.seconds.values())
 
 
 @dataclass(frozen=True)
@@ -161,14 +179,9 @@ class _Light:
 
     @classmethod
     def measure(cls, share: Share, communicator: Communicator) -> _Light:
-        total = np.zeros(share.measured.shape)
-        photons = np.empty(len(share.counts))
-        for j, (frame, scale) in enumerate(zip(share.counts, share.scale, strict=True)):
-            intensity = frame * scale
-            total += intensity
-            photons[j] = intensity.sum()
+        total = share.total.copy()
         communicator.sum_array(total)
-        every = np.concatenate(communicator.gather(photons))
+        every = np.concatenate(communicator.gather(share.photons))
         return cls(total / len(every), float(np.percentile(every, 99)))
 
 
@@ -248,9 +261,10 @@ def _first_guesses(
     return probe, obj
 
 
-def _finish(average: finish.Average, positions: np.ndarray) -> tuple[Complex, Complex, np.ndarray]:
+def _finish(
+    probe: Complex, obj: Complex, positions: np.ndarray
+) -> tuple[Complex, Complex, np.ndarray]:
     """Return mean probe and object, modes orthogonal, ramp removed, and the modes' powers."""
-    probe, obj = average.means()
     probe, power = finish.orthonormalise(probe)
     light = illumination(probe, positions, (obj.shape[1], obj.shape[2]))
     if len(obj) > 1:

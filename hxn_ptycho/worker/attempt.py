@@ -14,7 +14,7 @@ from ..home import ConfigError
 from ..launch import LaunchError, Program, has_result, launch, physical_cores
 from ..optics import OpticsError
 from ..plot import sample_name, save
-from ..prepare import prepare
+from ..prepare import choose_device, choose_ranks, prepare
 from ..publish import Publisher
 from ..queue import QueuedJob
 from ..recipe import Recipe, RecipeError
@@ -184,10 +184,12 @@ class _Attempt:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The ranks start while the scan is read: a second of what the user waits for. More of them
         # than cores wait until prepare has agreed.
-        cores, asked = physical_cores(), self.queued.recipe.ranks
-        early = cores if asked == "auto" else int(asked)
-        if early <= cores:
-            self.program = launch(self.folder, early, mpiexec=mpiexec, await_job=True)
+        device = choose_device(self.queued.recipe)
+        early = choose_ranks(self.queued.recipe, device)
+        if early <= physical_cores():
+            self.program = launch(
+                self.folder, early, mpiexec=mpiexec, await_job=True, options=("--device", device)
+            )
         scan = read_scan(self.catalogs.raw, self.queued.raw_uid, home=home)
         job = prepare(
             scan,

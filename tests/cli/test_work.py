@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +150,28 @@ def test_queue_lists_and_cancels(run, used_home):
 
 def test_worker_ends_when_idle(run, used_home):
     assert run("worker", "--idle-seconds", 0).status == 0
+
+
+def test_bench_runs_on_a_bare_compute_host():
+    """With what the solver and the command line need, and nothing of Bluesky."""
+    absent = "bluesky databroker event_model ophyd tiled bluesky_tiled_plugins tenacity matplotlib "
+    absent += "IPython httpx jsonschema yaml tifffile numba hdf5plugin pycuda skcuda"
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent.split()!r})); "
+        "from hxn_ptycho.cli import main; "
+        "main('bench --views 4 --window 32 --probe-modes 2 --iterations 2 --json'.split())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)["views"] == 4
+
+
+def test_bench_profiles_only_gpus(run):
+    said = run("bench", "--profile")
+    assert said.status == 2
+    assert "a profile is of a GPU's kernels, and the device is 'cpu'" in said.err
 
 
 def test_bench_prints_the_speed(run):

@@ -58,6 +58,7 @@ def test_open_mpi_is_told_what_it_would_refuse(nowhere: Path, says: str) -> None
     assert found.flavour == "Open MPI"
     assert words[:3] == [str(program), "-n", "3"]
     assert "--oversubscribe" in words
+    assert words[words.index("--bind-to") + 1] == "none"
     assert ("--allow-run-as-root" in words) == (os.geteuid() == 0)
 
 

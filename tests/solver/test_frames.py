@@ -12,8 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hxn_ptycho.solver.frames import Geometry, check_frames, read_share, share_of
+from hxn_ptycho.solver import frames as reading
+from hxn_ptycho.solver.frames import Geometry, Share, check_frames, read_share, share_of
 from hxn_ptycho.solver.job import FrameBlock, Inputs, Job, JobError
+from hxn_ptycho.solver.preparation import FramePlan, HostPreparation
+
+
+def read(job: Job, inputs: Inputs, folder: Path, rank: int, size: int) -> Share:
+    return read_share(job, inputs, folder, rank, size, HostPreparation)
 
 
 def make(folder: Path, frames: np.ndarray, *, crop=None, window=None, dc="centre", **options):
@@ -50,7 +56,7 @@ def test_frames_are_cropped_embedded_and_turned_to_the_corner(tmp_path, window, 
     stored = np.fft.ifftshift(frames, axes=(1, 2)) if dc == "corner" else frames
     job, inputs = make(tmp_path, stored, crop=crop, window=window, dc=dc)
     inputs.mask[5, 6] = False
-    share = read_share(
+    share = read(
         job, replace(inputs, mask=np.fft.ifftshift(inputs.mask) if dc == "corner" else inputs.mask),
         tmp_path, 0, 1,
     )  # fmt: skip
@@ -81,16 +87,103 @@ def test_every_view_belongs_to_one_rank_and_shares_are_even(count, size):
 def test_the_shares_of_all_ranks_are_the_scan(tmp_path, size):
     frames = counts((7, 8, 8))
     job, inputs = make(tmp_path, frames)
-    shares = [read_share(job, inputs, tmp_path, rank, size) for rank in range(size)]
+    shares = [read(job, inputs, tmp_path, rank, size) for rank in range(size)]
     together = np.concatenate([share.counts for share in shares])
     np.testing.assert_array_equal(np.fft.fftshift(together, axes=(1, 2)), frames)
     np.testing.assert_array_equal(np.concatenate([s.index for s in shares]), np.arange(7))
 
 
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_a_share_knows_its_photons_and_their_sum(tmp_path, size):
+    frames = counts((7, 8, 8))
+    frames[3] = 0
+    job, inputs = make(tmp_path, frames)
+    inputs.mask[2, 5] = False
+    scaled = frames * inputs.normalisation[:, None, None] * inputs.mask
+    shares = [read(job, inputs, tmp_path, rank, size) for rank in range(size)]
+    total = sum(share.total for share in shares)
+    np.testing.assert_allclose(np.fft.fftshift(total), scaled.sum(axis=0), rtol=1e-12)
+    photons = np.concatenate([share.photons for share in shares])
+    np.testing.assert_allclose(photons, np.delete(scaled.sum(axis=(1, 2)), 3), rtol=1e-12)
+
+
+class Recorder:
+    """A preparation as a GPU's: two rooms in turn, copied only when a third is asked for."""
+
+    def __init__(self, plan: FramePlan) -> None:
+        self.plan = plan
+        self.host = HostPreparation(plan)
+        self.rooms: list[np.ndarray] = []
+        self.asked: list[tuple] = []
+        self.waiting: list[tuple[int, np.ndarray]] = []
+
+    def room(self, count, shape, dtype):
+        self.asked.append((count, shape, dtype))
+        if len(self.rooms) < 2:
+            self.rooms.append(np.empty((50, *shape), dtype))
+        elif len(self.waiting) == 2:
+            self.host.add(*self.waiting.pop(0))
+        return self.rooms[(len(self.asked) - 1) % 2][:count]
+
+    def add(self, offset, frames):
+        assert frames.base is self.rooms[(len(self.asked) - 1) % 2]
+        self.waiting.append((offset, frames))
+
+    def finish(self, scale):
+        for waiting in self.waiting:
+            self.host.add(*waiting)
+        return self.host.finish(scale)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", ">u2", "int64"])
+def test_frames_are_read_in_batches_into_the_rooms_of_the_preparation(tmp_path, monkeypatch, dtype):
+    frames = counts((20, 12, 12), dtype)
+    job, inputs = make(tmp_path, frames, crop=(1, 0, 10))
+    monkeypatch.setattr(reading, "BATCH_BYTES", 3 * frames[0].nbytes + 1)
+    made: list[Recorder] = []
+
+    def preparation_of(plan):
+        made.append(Recorder(plan))
+        return made[0]
+
+    share = read_share(job, inputs, tmp_path, 0, 1, preparation_of)
+    (recorder,) = made
+    native = np.dtype(dtype).newbyteorder("=")
+    assert recorder.plan.count == 20
+    assert recorder.plan.dtype == native
+    # 6 frames in one file, 14 in the other.
+    assert [count for count, *_ in recorder.asked] == [3, 3, 3, 3, 3, 3, 2]
+    assert {tuple(asked[1:]) for asked in recorder.asked} == {((12, 12), native)}
+    cropped = frames[:, 1:11, :10]
+    np.testing.assert_array_equal(np.fft.fftshift(share.counts, axes=(1, 2)), cropped)
+    assert share.counts.dtype == (np.float32 if dtype == "int64" else np.uint16)
+
+
+def test_a_rank_without_frames_prepares_none(tmp_path):
+    job, inputs = make(tmp_path, counts((7, 8, 8)))
+    share = read(job, inputs, tmp_path, 8, 9)
+    assert share.counts.shape == (0, 8, 8)
+    assert share.counts.dtype == np.uint16
+    assert len(share.index) == len(share.photons) == 0
+    assert share.total.shape == (8, 8)
+    assert not share.total.any()
+
+
+def test_files_of_different_types_are_refused(tmp_path):
+    frames = counts((6, 8, 8))
+    job, inputs = make(tmp_path, frames)
+    with h5py.File(tmp_path / "part1.h5", "a") as file:
+        stored = file["entry/data"][()]
+        del file["entry/data"]
+        file["entry/data"] = stored.astype("uint32")
+    with pytest.raises(JobError, match=r"part1\.h5.*holds uint32 where .* are uint16"):
+        read(job, inputs, tmp_path, 0, 1)
+
+
 def test_compressed_frames_of_real_detectors_are_read(tmp_path):
     frames = counts((6, 16, 16), "uint32")
     job, inputs = make(tmp_path, frames, **hdf5plugin.Bitshuffle(cname="lz4"))
-    share = read_share(job, inputs, tmp_path, 0, 1)
+    share = read(job, inputs, tmp_path, 0, 1)
     np.testing.assert_array_equal(np.fft.fftshift(share.counts, axes=(1, 2)), frames)
 
 
@@ -100,10 +193,10 @@ def test_a_moved_file_is_found_by_its_root(tmp_path, monkeypatch):
         job, frames=tuple(replace(b, file=f"/detector/disk/{b.file}") for b in job.frames)
     )
     with pytest.raises(JobError, match=r"/detector/disk/part0\.h5 is missing") as caught:
-        read_share(job, inputs, tmp_path, 0, 1)
+        read(job, inputs, tmp_path, 0, 1)
     assert "HXN_PTYCHO_ROOTS" in caught.value.hint
     monkeypatch.setenv("HXN_PTYCHO_ROOTS", f"/other=/nowhere:/detector/disk={tmp_path}")
-    assert len(read_share(job, inputs, tmp_path, 0, 1).counts) == 7
+    assert len(read(job, inputs, tmp_path, 0, 1).counts) == 7
 
 
 @pytest.mark.parametrize(
@@ -119,7 +212,7 @@ def test_frames_of_no_use_are_refused_or_dropped(tmp_path, dtype, spoil, says):
     frames = counts((7, 8, 8), dtype)
     spoil(frames)
     job, inputs = make(tmp_path, frames)
-    share = read_share(job, inputs, tmp_path, 0, 1)
+    share = read(job, inputs, tmp_path, 0, 1)
     assert len(share.counts) == len(share.index) == len(share.scale) == 6
     with pytest.raises(JobError, match=f"1 of 7 frames cannot be used: .*{says}") as caught:
         check_frames(share.bad, 7, "refuse")
@@ -132,12 +225,12 @@ def test_a_masked_fault_is_none(tmp_path):
     frames[:, 2, 2] = 65535
     job, inputs = make(tmp_path, frames)
     inputs.mask[2, 2] = False
-    assert read_share(job, inputs, tmp_path, 0, 1).bad == []
+    assert read(job, inputs, tmp_path, 0, 1).bad == []
 
 
 def test_a_scan_of_nothing_is_refused_even_when_dropping(tmp_path):
     job, inputs = make(tmp_path, counts((7, 8, 8)) * 0)
-    share = read_share(job, inputs, tmp_path, 0, 1)
+    share = read(job, inputs, tmp_path, 0, 1)
     with pytest.raises(JobError, match="7 of 7 frames"):
         check_frames(share.bad, 7, "drop")
 
@@ -145,21 +238,30 @@ def test_a_scan_of_nothing_is_refused_even_when_dropping(tmp_path):
 def test_what_does_not_agree_is_refused_with_both_numbers(tmp_path):
     job, inputs = make(tmp_path, counts((7, 8, 8)))
     with pytest.raises(JobError, match="5 positions for 7 frames"):
-        read_share(job, replace(inputs, positions_m=np.zeros((5, 2))), tmp_path, 0, 1)
+        read(job, replace(inputs, positions_m=np.zeros((5, 2))), tmp_path, 0, 1)
     with pytest.raises(JobError, match="6 normalisation values for 7 frames"):
-        read_share(job, replace(inputs, normalisation=np.ones(6)), tmp_path, 0, 1)
+        read(job, replace(inputs, normalisation=np.ones(6)), tmp_path, 0, 1)
     with pytest.raises(JobError, match="no measured pixel"):
-        read_share(job, replace(inputs, mask=np.zeros((8, 8), bool)), tmp_path, 0, 1)
+        read(job, replace(inputs, mask=np.zeros((8, 8), bool)), tmp_path, 0, 1)
+    other = replace(job.frames[0], dataset="entry/nothing")
+    with pytest.raises(JobError, match=r"part0.h5 has no dataset entry/nothing"):
+        read(replace(job, frames=(other, job.frames[1])), inputs, tmp_path, 0, 1)
+    with pytest.raises(JobError, match=r"holds frames of \(8, 8\), the job says \(8, 9\)"):
+        read(
+            replace(job, frame_shape=(8, 9)),
+            replace(inputs, mask=np.ones((8, 9), bool)),
+            tmp_path, 0, 1,
+        )  # fmt: skip
     longer = replace(job.frames[1], count=90)
     with pytest.raises(JobError, match=r"part1.h5 holds 7 frames where 92 are needed"):
-        read_share(
+        read(
             replace(job, frames=(job.frames[0], longer)),
             replace(inputs, positions_m=np.zeros((92, 2)), normalisation=np.ones(92)),
             tmp_path, 0, 1,
         )  # fmt: skip
     (tmp_path / "part1.h5").write_bytes((tmp_path / "part1.h5").read_bytes()[:1500])
     with pytest.raises(JobError, match=r"part1.h5 cannot be read"):
-        read_share(job, inputs, tmp_path, 0, 1)
+        read(job, inputs, tmp_path, 0, 1)
 
 
 def test_geometry_puts_the_beam_in_the_middle_of_its_window():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hxn_ptycho.solver.communicator import Alone
 from hxn_ptycho.solver.difference_map import Schedule, error_fourier, iterate
+from hxn_ptycho.solver.finish import Average
 
 from . import transcription
 from .cases import Case, make_case
@@ -164,6 +165,26 @@ def test_starts_hold_an_update_back(part, key):
     change = [r.error_probe if part == 0 else r.error_object for r in reports]
     assert np.all(change[1] == 0)
     assert np.all(change[2] > 0)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize(("average_start", "averaged"), [(1.0, [5]), (0.5, [3, 4, 5]), (0.0, None)])
+def test_the_device_averages_what_the_schedule_selects(precision, average_start, averaged):
+    case = make_case()
+    device = case.device(double=precision == "double")
+    schedule = Schedule(**{**SCHEDULE, "iterations": 5, "average_start": average_start})
+    wanted = Average()
+
+    def report(line):
+        if averaged is None or line.iteration in averaged:
+            wanted.add(*device.get())
+
+    iterate(device, Alone(), schedule, report)
+    # What is set afterwards is not part of it.
+    device.set(case.probe, case.obj)
+    for found, expected_mean in zip(device.means(), wanted.means(), strict=True):
+        assert found.dtype == np.complex128
+        np.testing.assert_array_equal(found, expected_mean)
 
 
 def test_error_fourier_is_measured_when_the_schedule_says():

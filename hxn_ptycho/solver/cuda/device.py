@@ -1,0 +1,243 @@
+"""The CUDA device: probe and object of one rank on a GPU, and the order of what is done there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device import Complex, Sums
+from ..units import common
+from .denominators import Denominators
+from .gpu import DeviceArray, Gpu
+from .waves import Waves
+
+BLOCK = 256  # threads of a block of common.cu
+
+
+def blocks(size: int) -> int:
+    """Return how many blocks cover so many numbers, one a thread."""
+    return -(-size // BLOCK)
+
+
+class CudaDevice:
+    """Probe, object and their means on a GPU; the exit waves are a `Waves`' (a `Device`).
+
+    Parameters
+    ----------
+    gpu : Gpu
+    waves : Waves
+        Of this rank's views; started here from P O.
+    positions : ndarray (N, 2), int64
+        Row and column of each window's [0, 0] pixel in the object.
+    probe : ndarray (M_P, n, n), complex
+    obj : ndarray (M_O, H, W), complex
+    double : bool
+        complex128 instead of complex64.
+    object_amplitude, object_phase : (low, high), optional
+        Clamps of the object.
+    name : str
+        What it calls itself in progress and result.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        waves: Waves,
+        positions: NDArray[np.int64],
+        probe: Complex,
+        obj: Complex,
+        *,
+        double: bool = False,
+        object_amplitude: tuple[float, float] | None = None,
+        object_phase: tuple[float, float] | None = None,
+        name: str = "cuda",
+    ) -> None:
+        self.name = name
+        self.window = probe.shape[-1]
+        self._gpu, self._waves = gpu, waves
+        self._complex = np.dtype(np.complex128 if double else np.complex64)
+        self._clamps = _clamp(object_amplitude), _clamp(object_phase)
+        real = "d" if double else "f"
+        module = gpu.module(common("double" if double else "single"))
+        self._density = module.kernel("density", "PPii")
+        self._maximum = module.kernel("maximum", "PPi")
+        self._quotient = module.kernel("quotient", f"PPPPii{real}{real}i{real}{real}P")
+        self._centre = module.kernel("centre", "PPi")
+        self._roll_picture = module.kernel("roll_picture", "PPiiii")
+        self._overlap = module.kernel("overlap", "PPPi")
+        self._add_turned = module.kernel("add_turned", "PPPi")
+        self._probe = gpu.array(probe, self._complex)
+        self._object = gpu.array(obj, self._complex)
+        self._denominators = Denominators(gpu, positions, self.window, obj.shape[1:], double)
+        self._probe_sums = self._sums(self._probe)
+        self._object_sums = self._sums(self._object)
+        real_type = np.float64 if double else np.float32
+        self._intensity = gpu.empty(probe.shape[1:], real_type)
+        self._most = gpu.zeros((1,), np.uint64)
+        self._changes = [gpu.zeros((len(modes), 2), np.float64) for modes in (probe, obj)]
+        self._scalars = gpu.zeros((3,), np.float64)
+        self._averages: list[_Average] = []
+        waves.start(self._probe, self._object)
+        gpu.synchronize()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of GPU memory that this rank holds."""
+        return self._gpu.held_bytes
+
+    def update_views(self) -> None:
+        """Move the exit waves by eqs. (3) and (4)."""
+        self._waves.move(self._probe, self._object)
+
+    def probe_sums(self) -> Sums:
+        """Return this rank's part of eq. (5), with the object of the moment, on the GPU."""
+        sums = self._probe_sums
+        sums.numerator.fill_zero()
+        self._waves.add_to_probe(sums.numerator, self._object)
+        self._denominators.of_probe(sums.denominator, self._object)
+        return sums
+
+    def object_sums(self) -> Sums:
+        """Return this rank's part of eq. (6), with the probe of the moment, on the GPU."""
+        sums = self._object_sums
+        sums.numerator.fill_zero()
+        self._waves.add_to_object(sums.numerator, self._probe)
+        self._denominators.of_object(sums.denominator, self._probe)
+        return sums
+
+    def update_probe(self, sums: Sums) -> None:
+        """Put eq. (5) in place of the probe; `sums` are over all ranks."""
+        self._divide(self._probe, sums, self._changes[0])
+
+    def update_object(self, sums: Sums) -> None:
+        """Put eq. (6), clamped, in place of the object; `sums` are over all ranks."""
+        self._divide(self._object, sums, self._changes[1], *self._clamps)
+
+    def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return eq. (7) of the updates since the last call, probe (M_P,) and object (M_O,)."""
+        found = []
+        for array in self._changes:
+            moved, size = array.get().T
+            array.fill_zero()
+            ratio = np.divide(moved, size, out=np.zeros(len(moved)), where=size != 0)
+            found.append(np.sqrt(ratio))
+        return found[0], found[1]
+
+    def probe_centre(self) -> tuple[float, float]:
+        """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window."""
+        n = self.window
+        self._density((blocks(n * n),), BLOCK, self._intensity, self._probe, len(self), n * n)
+        self._scalars.fill_zero()
+        self._centre((blocks(n * n),), BLOCK, self._scalars, self._intensity, n)
+        total, row, column = self._scalars.get().tolist()
+        return row / total, column / total
+
+    def roll(self, rows: int, columns: int) -> None:
+        """Move probe, object and exit waves together by whole pixels, round the edges."""
+        for name in ("_probe", "_object"):
+            array = getattr(self, name)
+            modes, height, width = array.shape
+            moved = self._gpu.empty(array.shape, array.dtype)
+            self._roll_picture(
+                (blocks(height * width), modes), BLOCK,
+                moved, array, height, width, rows % height, columns % width,
+            )  # fmt: skip
+            self._gpu.stream.synchronize()
+            setattr(self, name, moved)
+            array.free()
+        self._waves.roll(rows, columns)
+
+    def misfit(self) -> tuple[float, float]:
+        """Return this rank's two sums of ``error_fourier`` for the P and O of the moment."""
+        self._scalars.fill_zero()
+        self._waves.misfit(self._probe, self._object, self._scalars)
+        wrong, total, _ = self._scalars.get().tolist()
+        return wrong, total
+
+    def add_to_average(self) -> None:
+        """Add the probe and object of the moment to their means."""
+        if not self._averages:
+            self._averages = [_Average(self._gpu, each) for each in (self._probe, self._object)]
+        for average, array in zip(self._averages, (self._probe, self._object), strict=True):
+            average.add(array, self._overlap, self._add_turned)
+
+    def means(self) -> tuple[Complex, Complex]:
+        """Return mean probe and object on the host, complex128, as `finish.Average.means`."""
+        (probe, power), (obj, _) = (average.mean() for average in self._averages)
+        left = np.sum(np.abs(probe) ** 2, axis=(1, 2))
+        gain = np.divide(power, left, out=np.ones(len(left)), where=left > 0)
+        return probe * np.sqrt(gain)[:, None, None], obj
+
+    def get(self) -> tuple[Complex, Complex]:
+        """Return copies of probe (M_P, n, n) and object (M_O, H, W) on the host."""
+        return self._probe.get(), self._object.get()
+
+    def set(self, probe: Complex, obj: Complex) -> None:
+        """Replace probe and object; the exit waves stay."""
+        self._probe.set(probe)
+        self._object.set(obj)
+
+    def __len__(self) -> int:
+        """Return the number of probe modes."""
+        return self._probe.shape[0]
+
+    def _sums(self, values: DeviceArray) -> Sums:
+        real = np.dtype(f"f{self._complex.itemsize // 2}")
+        empty = self._gpu.empty
+        return Sums(empty(values.shape, values.dtype), empty(values.shape[1:], real))
+
+    def _divide(
+        self,
+        values: DeviceArray,
+        sums: Sums,
+        change: DeviceArray,
+        amplitude: tuple[int, float, float] = (0, 0.0, 0.0),
+        phase: tuple[int, float, float] = (0, 0.0, 0.0),
+    ) -> None:
+        modes, size = values.shape[0], values.size // values.shape[0]
+        self._most.fill_zero()
+        change.fill_zero()
+        self._maximum(
+            (min(blocks(size), 4 * self._gpu.multiprocessors),), BLOCK,
+            self._most, sums.denominator, size,
+        )  # fmt: skip
+        self._quotient(
+            (blocks(size), modes), BLOCK,
+            values, sums.numerator, sums.denominator, self._most, size, *amplitude, *phase, change,
+        )  # fmt: skip
+
+
+class _Average:
+    """A mean on the GPU, each iterate phase-aligned to the first added: see `finish.Average`."""
+
+    def __init__(self, gpu: Gpu, values: DeviceArray) -> None:
+        self.count = 0
+        self._gpu = gpu
+        self._first = gpu.empty(values.shape, values.dtype)
+        self._total = gpu.zeros(values.shape, np.complex128)
+        # Of each mode: real and imaginary part of its overlap with the first, and its power.
+        self._sums = gpu.empty((values.shape[0], 3), np.float64)
+        self._powers = np.zeros(values.shape[0])
+
+    def add(self, values: DeviceArray, overlap: Any, add_turned: Any) -> None:
+        modes, size = values.shape[0], values.size // values.shape[0]
+        if self.count == 0:
+            self._first.copy_from(values)
+        self._sums.fill_zero()
+        overlap((blocks(size), modes), BLOCK, self._sums, values, self._first, size)
+        add_turned((blocks(size), modes), BLOCK, self._total, values, self._sums, size)
+        self._powers += self._sums.get()[:, 2]
+        self.count += 1
+
+    def mean(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        """Return the mean (modes, rows, columns), and the mean power of each mode's iterates."""
+        mean = self._total.get()
+        mean /= self.count
+        return mean, self._powers / self.count
+
+
+def _clamp(bounds: tuple[float, float] | None) -> tuple[int, float, float]:
+    """Return what the kernel is told of a clamp: whether, low, high."""
+    return (0, 0.0, 0.0) if bounds is None else (1, *bounds)

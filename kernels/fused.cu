@@ -1,0 +1,79 @@
+// The fused kernels of one window and one kind of storage, as solver/cuda/fused.py calls them: the
+// exit waves stay in mixed space, X = a R psi, from one iteration to the next.
+//
+//     product      aux = a R[P O]                                    8 bytes a number
+//     constrain    X  <- keep X + C^-1[(constrained f + free) V]    24
+//     probe_sums   sum conj(O) psi                                   8
+//     object_sums  sum conj(P) psi                                   8
+//
+// 48 bytes a number of a view and mode, and iteration (24 in half storage); one read and one write
+// of the waves would be 16.
+#include "constraint.cuh"
+#include "product.cuh"
+#include "sums.cuh"
+
+#ifndef PRODUCT_THREADS
+#define PRODUCT_THREADS 256
+#define PRODUCT_BLOCKS 2
+#endif
+#ifndef PROBE_SUMS_THREADS
+#define PROBE_SUMS_THREADS 384
+#endif
+#ifndef OBJECT_SUMS_THREADS
+#define OBJECT_SUMS_THREADS 448
+#endif
+// Up to this many modes a strip's block is small, and several are wanted on a multiprocessor.
+#define FEW_MODES 5
+#ifndef FEW_BLOCKS
+#define FEW_BLOCKS (ELEMENTS <= 24 ? 4 : 3)
+#endif
+
+extern "C" {
+
+__global__ void __launch_bounds__(PRODUCT_THREADS, PRODUCT_BLOCKS) fused_product(
+    Stored* waves, const float2* probe, const float2* object, const int2* positions, const float2* roots,
+    int views, int modes, int width, float a
+) {
+    product(waves, probe, object, positions, roots, views, modes, width, a);
+}
+
+__global__ void __launch_bounds__(32 * FEW_MODES, FEW_BLOCKS) fused_constrain_few(
+    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int wide,
+    float product, float wave, float keep, float constrained, float free
+) {
+    constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
+}
+
+__global__ void __launch_bounds__(512, 1) fused_constrain_many(
+    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int wide,
+    float product, float wave, float keep, float constrained, float free
+) {
+    constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
+}
+
+__global__ void __launch_bounds__(512, 1) fused_misfit(
+    double* sums, const Stored* aux, const void* counts, const float* scales, const float2* roots, int wide,
+    float norm
+) {
+    misfit(sums, aux, counts, scales, roots, wide, norm);
+}
+
+__global__ void __launch_bounds__(PROBE_SUMS_THREADS, 1) fused_probe_sums(
+    float2* numerator, const Stored* waves, const float2* object, const int2* positions,
+    const float2* roots, int views, int modes, int width, float norm
+) {
+    probe_sums(numerator, waves, object, positions, roots, views, modes, width, norm);
+}
+
+__global__ void __launch_bounds__(OBJECT_SUMS_THREADS, 1) fused_object_sums(
+    float2* numerator, const Stored* waves, const float2* probe, const int2* positions,
+    const float2* roots, int views, int modes, int width, float norm
+) {
+    object_sums(numerator, waves, probe, positions, roots, views, modes, width, norm);
+}
+
+__global__ void __launch_bounds__(32) fused_roll(Stored* waves, int rows, int columns) {
+    roll(waves, rows, columns);
+}
+
+}  // extern "C"

@@ -1,0 +1,65 @@
+"""Every kernel compiles for every architecture that is built, without registers spilt.
+
+Each architecture is compiled by itself: one fat binary of all takes nvcc as long, since only the
+preprocessor's share is saved, and a kernel for one would fail with those for the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from hxn_ptycho.solver.build import Built, Unit, compile_unit, find_nvcc, units
+from hxn_ptycho.solver.units import ARCHS
+
+# (unit, architecture, kernel): bytes of stores and loads that are known of, and why they are
+# borne. What spills less, or no more, fails too: the table is to be true.
+EXPECTED_SPILLS: dict[tuple[str, str, str], int] = {}
+
+CASES = {f"{unit.name}-{arch}": (unit, arch) for unit in units() for arch in ARCHS}
+COMPILER = find_nvcc()
+
+pytestmark = pytest.mark.skipif(
+    COMPILER is None or shutil.which("g++") is None, reason="needs nvcc and g++"
+)
+
+
+@pytest.fixture(scope="module")
+def compiled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Built]]]:
+    """Each case that is asked for, compiled in the background, as many at a time as cores."""
+    folder = tmp_path_factory.mktemp("kernels")
+    asked = {getattr(item, "callspec", None) and item.callspec.id for item in request.session.items}
+    assert COMPILER is not None
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield {
+            name: pool.submit(compile_unit, unit, arch, COMPILER, folder, True)
+            for name, (unit, arch) in CASES.items()
+            if name in asked
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+# What comes last waits for all before it, on a machine with few cores.
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", list(CASES), ids=list(CASES))
+def test_compiles_without_spills(name: str, compiled: dict[str, Future[Built]]) -> None:
+    unit: Unit
+    unit, arch = CASES[name]
+    built = compiled[name].result()
+    assert built.path.stat().st_size > 0
+    assert built.resources, f"{unit.source} has no kernel"
+    spills = {
+        (unit.name, arch, each.kernel): each.spill_stores + each.spill_loads
+        for each in built.resources
+    }
+    found = {key: spilt for key, spilt in spills.items() if spilt}
+    expected = {
+        key: spilt for key, spilt in EXPECTED_SPILLS.items() if key[:2] == (unit.name, arch)
+    }
+    assert found == expected

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from hxn_ptycho import bench
+from hxn_ptycho.launch import Gpu
+from hxn_ptycho.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("keys", "wave"), [({}, 16), ({"storage": "half"}, 8), ({"precision": "double"}, 32)]
+)
+def test_the_floor_is_waves_in_and_out_and_counts_in(keys: dict, wave: int) -> None:
+    assert bench.copy_floor_bytes(Recipe(probe_modes=5, **keys), 1000) == 1000 * (5 * wave + 2)
+
+
+def test_the_floor_is_of_all_gpus_that_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "gpus", lambda: (Gpu("H100", 1, (9, 0)),) * 2)
+    lines = {
+        "started": [{"memory_bytes": 7, "estimated_bytes": 8}],
+        "device": [{"copy_bytes_per_second": 18_000.0}],
+    }
+    recipe = Recipe(device="cuda", ranks=1)
+    one = bench._of_the_gpu(recipe, 1000, 4.0, lines)
+    assert one["fraction_of_copy_floor"] == pytest.approx(0.25)
+    assert (one["device_memory_bytes"], one["estimated_memory_bytes"]) == (7, 8)
+    for ranks in (2, 3):  # the third shares a GPU
+        several = bench._of_the_gpu(recipe.merge({"ranks": ranks}), 1000, 4.0, lines)
+        assert several["fraction_of_copy_floor"] == pytest.approx(0.125)
