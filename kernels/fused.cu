@@ -12,25 +12,19 @@
 #include "product.cuh"
 #include "sums.cuh"
 
-#ifndef PRODUCT_THREADS
-#define PRODUCT_THREADS 256
-#define PRODUCT_BLOCKS 2
-#endif
-#ifndef PROBE_SUMS_THREADS
-#define PROBE_SUMS_THREADS 384
-#endif
-#ifndef OBJECT_SUMS_THREADS
-#define OBJECT_SUMS_THREADS 448
-#endif
-// Up to this many modes a strip's block is small, and several are wanted on a multiprocessor.
-#define FEW_MODES 5
-#ifndef FEW_BLOCKS
-#define FEW_BLOCKS (ELEMENTS <= 24 ? 4 : 3)
-#endif
+// Threads of a block and blocks of a multiprocessor: as many as leave each thread registers for its
+// numbers, with none spilt. solver/cuda/fused.py asks the compiled kernels for their threads.
+constexpr int WIDEST = ELEMENTS > PLACES ? ELEMENTS : PLACES;
+constexpr int PRODUCT_THREADS = WIDEST <= 24 ? 256 : 192;
+constexpr int PROBE_SUMS_THREADS = WIDEST <= 24 ? 384 : 256;
+constexpr int OBJECT_SUMS_THREADS = WIDEST <= 24 ? 448 : ELEMENTS <= 24 ? 384 : 256;
+// With few modes a strip's block is small, and several are wanted on a multiprocessor.
+constexpr int FEW_MODES = 5, MOST_MODES = 16;
+constexpr int FEW_BLOCKS = ELEMENTS <= 24 ? 4 : 3;
 
 extern "C" {
 
-__global__ void __launch_bounds__(PRODUCT_THREADS, PRODUCT_BLOCKS) fused_product(
+__global__ void __launch_bounds__(PRODUCT_THREADS, 2) fused_product(
     Stored* waves, const float2* probe, const float2* object, const int2* positions, const float2* roots,
     int views, int modes, int width, float a
 ) {
@@ -44,14 +38,14 @@ __global__ void __launch_bounds__(32 * FEW_MODES, FEW_BLOCKS) fused_constrain_fe
     constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
 }
 
-__global__ void __launch_bounds__(512, 1) fused_constrain_many(
+__global__ void __launch_bounds__(32 * MOST_MODES, 1) fused_constrain_many(
     Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int wide,
     float product, float wave, float keep, float constrained, float free
 ) {
     constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
 }
 
-__global__ void __launch_bounds__(512, 1) fused_misfit(
+__global__ void __launch_bounds__(32 * MOST_MODES, 1) fused_misfit(
     double* sums, const Stored* aux, const void* counts, const float* scales, const float2* roots, int wide,
     float norm
 ) {

@@ -77,9 +77,7 @@ __device__ __forceinline__ void add_to(float2* sum, float2 value) {
 
 // How many numbers of the object a thread reads before the transform, so that little waits for them
 // afterwards: as many as there are registers for.
-#ifndef EARLY
-constexpr int EARLY = ELEMENTS < 24 ? ELEMENTS : ELEMENTS == 24 ? 16 : 0;
-#endif
+constexpr int EARLY = PLACES <= 16 ? ELEMENTS : PLACES <= 24 ? ELEMENTS * 2 / 3 : ELEMENTS / 2;
 
 // Read now, wherever the value is used: the compiler is not to move it there.
 __device__ __forceinline__ float2 early(const float2* address) {

@@ -37,6 +37,8 @@ class CpuDevice:
         Clamps of the object.
     """
 
+    computes_ahead = False
+
     def __init__(
         self,
         views: Views,

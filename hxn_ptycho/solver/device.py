@@ -101,6 +101,8 @@ class Device(Protocol):
 
     name: str
     window: int
+    #: Whether it computes on while this process does something else, as a GPU does.
+    computes_ahead: bool
 
     @property
     def memory_bytes(self) -> int:

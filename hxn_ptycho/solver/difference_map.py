@@ -90,8 +90,10 @@ def iterate(
         Called on every rank after every iteration; `seconds` count from the start of the first.
     """
     begin = time.perf_counter()
+    ahead = device.computes_ahead
     for iteration in range(1, schedule.iterations + 1):
-        device.update_views()  # (3), (4)
+        if iteration == 1 or not ahead:
+            device.update_views()  # (3), (4)
         for part in schedule.update_order:
             if part == "P" and iteration > schedule.probe_start:
                 probe_sums = device.probe_sums()
@@ -107,7 +109,10 @@ def iterate(
         error = error_fourier(device, communicator) if schedule.measures(iteration) else math.nan
         if schedule.averages(iteration):
             device.add_to_average()
-        report(Report(iteration, error_probe, error_object, error, time.perf_counter() - begin))
+        line = Report(iteration, error_probe, error_object, error, time.perf_counter() - begin)
+        if ahead and iteration < schedule.iterations:
+            device.update_views()  # the next one's, so that a GPU does not wait for the report
+        report(line)
 
 
 # Pixels that the probe may stray before it is fetched back; more than a half, so that a fetched

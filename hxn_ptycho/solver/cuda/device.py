@@ -41,6 +41,8 @@ class CudaDevice:
         What it calls itself in progress and result.
     """
 
+    computes_ahead = True
+
     def __init__(
         self,
         gpu: Gpu,

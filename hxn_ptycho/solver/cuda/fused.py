@@ -25,8 +25,6 @@ _BLOCK_START = 0.3
 #: Most probe modes: a block of stage 2 has a warp a mode.
 MOST_MODES = 16
 _FEW_MODES = 5  # FEW_MODES of fused.cu
-# Threads / 32 of the kernels of these names in fused.cu.
-_PRODUCT_WARPS, _PROBE_SUMS_WARPS, _OBJECT_SUMS_WARPS = 8, 12, 14
 
 
 class FusedWaves:
@@ -161,7 +159,7 @@ class FusedWaves:
         """Add ``sum_j conj(O) psi_jk`` of eq. (5) to `numerator` (M_P, n, n)."""
         lines, modes = self._lines, self._modes
         room = 2 * _room_bytes(lines)
-        warps = min(_PROBE_SUMS_WARPS, (self._gpu.shared_block - 8 * self._n) // room)
+        warps = min(self._probe_sums.most_warps, (self._gpu.shared_block - 8 * self._n) // room)
         shared = 8 * self._n + warps * room
         parts = self._parts(self._probe_sums, 32 * warps, shared, warps / modes)
         parts = max(parts, -(-modes // warps))  # a warp for every mode at least
@@ -175,7 +173,7 @@ class FusedWaves:
         """Add ``sum_jk conj(P_k) psi_jk`` of eq. (6) to `numerator` (1, H, W)."""
         lines = self._lines
         rows, room = _rows_bytes(lines, self._modes), 2 * _room_bytes(lines)
-        warps = min(_OBJECT_SUMS_WARPS, (self._gpu.shared_block - rows) // room)
+        warps = min(self._object_sums.most_warps, (self._gpu.shared_block - rows) // room)
         shared = rows + warps * room
         parts = self._parts(self._object_sums, 32 * warps, shared, warps)
         self._object_sums(
@@ -230,7 +228,7 @@ class FusedWaves:
         lines = self._lines
         rows, room = _rows_bytes(lines, self._modes), _room_bytes(lines)
         gpu = self._gpu
-        warps = min(_PRODUCT_WARPS, (gpu.shared_block - rows) // room)
+        warps = min(self._product.most_warps, (gpu.shared_block - rows) // room)
         shared = rows + warps * room
         parts = self._parts(self._product, 32 * warps, shared, warps, count)
         self._product(

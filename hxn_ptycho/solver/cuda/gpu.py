@@ -112,6 +112,8 @@ class Kernel:
         self._function.prepare(list(types))
         self._gpu = gpu
         self._shared = 48 * 1024
+        #: Most warps of a block, by the registers and bounds that it was compiled with.
+        self.most_warps: int = function.max_threads_per_block // 32
 
     def allow_shared(self, size: int) -> None:
         """Let a block have `size` bytes of dynamic shared memory."""
