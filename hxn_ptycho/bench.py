@@ -145,7 +145,7 @@ def _of_the_gpu(
     return {
         "storage": recipe.storage,
         "device_memory_bytes": started["memory_bytes"],
-        "estimated_memory_bytes": lines["device"][0].get("estimated_bytes"),
+        "estimated_memory_bytes": lines["device"][0]["estimated_bytes"],
         "copy_bytes_per_second": rate,
         "fraction_of_copy_floor": floor / seconds,
     }

@@ -18,9 +18,9 @@ constexpr int WIDEST = ELEMENTS > PLACES ? ELEMENTS : PLACES;
 constexpr int PRODUCT_THREADS = WIDEST <= 24 ? 256 : 192;
 constexpr int PROBE_SUMS_THREADS = WIDEST <= 24 ? 384 : 256;
 constexpr int OBJECT_SUMS_THREADS = WIDEST <= 24 ? 448 : ELEMENTS <= 24 ? 384 : 256;
-// With few modes a strip's block is small, and several are wanted on a multiprocessor.
+// With few modes the blocks of stage 2 are small, and several are wanted on a multiprocessor.
 constexpr int FEW_MODES = 5, MOST_MODES = 16;
-constexpr int FEW_BLOCKS = ELEMENTS <= 24 ? 4 : 3;
+constexpr int FEW_BLOCKS = SHARE > 1 ? 2 : ELEMENTS <= 24 ? 4 : 3;
 
 extern "C" {
 
@@ -31,25 +31,25 @@ __global__ void __launch_bounds__(PRODUCT_THREADS, 2) fused_product(
     product(waves, probe, object, positions, roots, views, modes, width, a);
 }
 
-__global__ void __launch_bounds__(32 * FEW_MODES, FEW_BLOCKS) fused_constrain_few(
-    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int wide,
+__global__ void __launch_bounds__(32 * FEW_MODES * SHARE, FEW_BLOCKS) fused_constrain_few(
+    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int modes, int wide,
     float product, float wave, float keep, float constrained, float free
 ) {
-    constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
+    constrain(waves, aux, counts, gains, roots, modes, wide, product, wave, keep, constrained, free);
 }
 
 __global__ void __launch_bounds__(32 * MOST_MODES, 1) fused_constrain_many(
-    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int wide,
+    Stored* waves, const Stored* aux, const void* counts, const float* gains, const float2* roots, int modes, int wide,
     float product, float wave, float keep, float constrained, float free
 ) {
-    constrain(waves, aux, counts, gains, roots, wide, product, wave, keep, constrained, free);
+    constrain(waves, aux, counts, gains, roots, modes, wide, product, wave, keep, constrained, free);
 }
 
 __global__ void __launch_bounds__(32 * MOST_MODES, 1) fused_misfit(
-    double* sums, const Stored* aux, const void* counts, const float* scales, const float2* roots, int wide,
+    double* sums, const Stored* aux, const void* counts, const float* scales, const float2* roots, int modes, int wide,
     float norm
 ) {
-    misfit(sums, aux, counts, scales, roots, wide, norm);
+    misfit(sums, aux, counts, scales, roots, modes, wide, norm);
 }
 
 __global__ void __launch_bounds__(PROBE_SUMS_THREADS, 1) fused_probe_sums(

@@ -1,10 +1,12 @@
 // How planes of n x n numbers lie in memory, and who in a warp holds what.
 //
-// A plane is kept as strips of LINES columns, one strip after the other, a strip row by row:
-//     offset(row, column) = (column / LINES) LINES n + LINES row + column % LINES.
+// A plane is kept as strips of COLUMNS columns, one strip after the other, a strip row by row:
+//     offset(row, column) = (column / COLUMNS) COLUMNS n + COLUMNS row + column % COLUMNS.
 // A warp takes LINES lines at a time, THREADS threads a line, each with ELEMENTS numbers of it. As
-// columns of one strip they are one piece of memory; as rows they are n / LINES pieces of LINES^2
-// numbers (n = 192: 128 bytes, a whole line of the cache).
+// rows they are n / COLUMNS pieces of COLUMNS LINES numbers (n = 192: 128 bytes, a whole line of the
+// cache). As columns they are one piece of memory where a strip has as many (SHARE = 1). Where a warp
+// has two lines only, a strip has four columns all the same, which two warps share: pieces of 32
+// bytes would keep L2 busy with requests.
 //
 // Along a line of n = THREADS ELEMENTS numbers, thread t holds
 //     in space        x = t + THREADS i,                      i = 0 .. ELEMENTS - 1,
@@ -18,6 +20,8 @@
 #endif
 
 constexpr int N = WINDOW;
+constexpr int COLUMNS = LINES == 2 && N % 4 == 0 ? 4 : LINES;  // `Lines.columns` of units.py
+constexpr int SHARE = COLUMNS / LINES;
 constexpr int ELEMENTS = N / THREADS;
 constexpr int GROUPS = (ELEMENTS + THREADS - 1) / THREADS;
 constexpr int PLACES = GROUPS * THREADS;  // numbers in frequency that a thread has room for
@@ -73,18 +77,19 @@ __device__ __forceinline__ Stored again(const Stored* address) {
 
 // f(place, k, offset) for every number in frequency that this thread holds: its place in the array,
 // its frequency, and where it lies in a line of pieces of `piece` numbers a strip:
-// (k / LINES) piece + k % LINES.
+// (k / COLUMNS) piece + k % COLUMNS.
 template <class F>
 __device__ __forceinline__ void each_frequency(const Lane& lane, int piece, F&& f) {
     // 64 bits wide, so that the constants below become part of the instructions' addresses.
-    const long long base = lane.t / LINES * piece + lane.t % LINES;
+    const long long base = lane.t / COLUMNS * piece + lane.t % COLUMNS;
     unrolled<0, GROUPS>([&](auto m) {
         if (THREADS * (m + 1) <= ELEMENTS || lane.t + THREADS * m < ELEMENTS) {
             unrolled<0, THREADS>([&](auto l) {
                 constexpr int shift = THREADS * decltype(m)::value + ELEMENTS * decltype(l)::value;
                 const int k = lane.t + shift;
-                const long long offset = shift % LINES == 0 ? base + shift / LINES * piece
-                                                            : k / LINES * piece + k % LINES;
+                const long long offset = shift % COLUMNS == 0
+                    ? base + shift / COLUMNS * piece
+                    : k / COLUMNS * piece + k % COLUMNS;
                 f(Constant<decltype(m)::value * THREADS + decltype(l)::value>{}, k, offset);
             });
         }

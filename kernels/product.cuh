@@ -52,9 +52,9 @@ __device__ __forceinline__ void product(
             const float2* const p = rows + mode * ELEMENTS * LANES + lane.number % LANES;
             unrolled<0, ELEMENTS>([&](auto i) { v[i] = p[i * LANES] * o[i]; });
             forward(v, q, room, turns, lane);
-            Stored* const plane = waves + (static_cast<size_t>(view) * modes + mode) * PLANE + row * LINES;
+            Stored* const plane = waves + (static_cast<size_t>(view) * modes + mode) * PLANE + row * COLUMNS;
             if (lane.on)
-                each_frequency(lane, LINES * N, [&](auto place, int, long long offset) {
+                each_frequency(lane, COLUMNS * N, [&](auto place, int, long long offset) {
                     __stcs(plane + offset, stored(q[place]));  // read next from DRAM anyway
                 });
         }

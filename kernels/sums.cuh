@@ -11,8 +11,8 @@
 #include "async.cuh"
 #include "product.cuh"
 
-// Numbers of LINES rows of a plane: n / LINES pieces of PIECE.
-constexpr int PIECE = LINES * LINES;
+// Numbers of LINES rows of a plane: n / COLUMNS pieces of PIECE.
+constexpr int PIECE = COLUMNS * LINES;
 constexpr int PIECE_BYTES = PIECE * sizeof(Stored);
 constexpr int UNIT = PIECE_BYTES % 16 == 0 ? 16 : PIECE_BYTES % 8 == 0 ? 8 : 4;
 
@@ -27,9 +27,9 @@ struct Stages {
 
     // Begin to copy rows row0 .. row0 + LINES - 1 of `plane` (none: nullptr) to the room of now.
     __device__ __forceinline__ void begin(const Stored* plane, int row0, const Lane& lane) const {
-        constexpr int EACH = PIECE_BYTES / UNIT, ALL = N / LINES * EACH;
+        constexpr int EACH = PIECE_BYTES / UNIT, ALL = N / COLUMNS * EACH;
         if (plane) {
-            const char* source = reinterpret_cast<const char*>(plane + row0 * LINES);
+            const char* source = reinterpret_cast<const char*>(plane + row0 * COLUMNS);
             char* const target = reinterpret_cast<char*>(room()) + lane.number * UNIT;
             if constexpr (32 % EACH == 0) {  // each lane goes on by whole pieces: constant steps
                 source += lane.number / EACH * STRIP_BYTES + lane.number % EACH * UNIT;
@@ -56,13 +56,13 @@ struct Stages {
         float2 q[PLACES];
         wait_groups<1>();
         __syncwarp();
-        const Stored* const rows = reinterpret_cast<const Stored*>(room()) + lane.c * LINES;
+        const Stored* const rows = reinterpret_cast<const Stored*>(room()) + lane.c * COLUMNS;
         each_frequency(lane, PIECE, [&](auto place, int, long long offset) { q[place] = load(rows[offset]); });
         __syncwarp();
         backward(q, v, room(), roots, lane);
     }
 
-    static constexpr size_t STRIP_BYTES = static_cast<size_t>(LINES) * N * sizeof(Stored);
+    static constexpr size_t STRIP_BYTES = static_cast<size_t>(COLUMNS) * N * sizeof(Stored);
 };
 
 // sum += value in global memory; at once where the GPU can.

@@ -17,8 +17,8 @@ def test_the_floor_is_waves_in_and_out_and_counts_in(keys: dict, wave: int) -> N
 def test_the_floor_is_of_all_gpus_that_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "gpus", lambda: (Gpu("H100", 1, (9, 0)),) * 2)
     lines = {
-        "started": [{"memory_bytes": 7, "estimated_bytes": 8}],
-        "device": [{"copy_bytes_per_second": 18_000.0}],
+        "started": [{"memory_bytes": 7}],
+        "device": [{"copy_bytes_per_second": 18_000.0, "estimated_bytes": 8}],
     }
     recipe = Recipe(device="cuda", ranks=1)
     one = bench._of_the_gpu(recipe, 1000, 4.0, lines)

@@ -56,12 +56,18 @@ class Lines:
     lines: int
     elements: int
 
+    @property
+    def columns(self) -> int:
+        """Columns of a strip, the unit in which planes lie in memory: COLUMNS of layout.cuh."""
+        return 4 if self.lines == 2 and self.threads * self.elements % 4 == 0 else self.lines
+
 
 def lines_of(window: int) -> Lines | None:
     """Return how a warp shares the lines of this window; None where no fused kernel covers it.
 
     Of the ways there are, the one that leaves the fewest threads and elements idle; of equal ones
-    that with the fewest elements a thread, then with the most threads.
+    one with four lines a warp or more, which reads memory in larger pieces; then that with the
+    fewest elements a thread, then with the most threads.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ def lines_of(window: int) -> Lines | None:
     """
     if not SMALLEST <= window <= LARGEST or not _has_small_factors(window):
         return None
-    best: tuple[float, int, int] | None = None
+    best: tuple[float, int, int, int] | None = None
     chosen = None
     for threads in range(2, MOST_THREADS + 1):
         if window % threads:
@@ -83,7 +89,7 @@ def lines_of(window: int) -> Lines | None:
         if lines < 2 or max(elements, joins * threads) > MOST_ELEMENTS:
             continue
         efficiency = round(threads * lines / WARP * elements / (joins * threads), 3)
-        rank = (efficiency, -max(elements, joins * threads), threads)
+        rank = (efficiency, min(lines, 4), -max(elements, joins * threads), threads)
         if best is None or rank > best:
             best, chosen = rank, Lines(threads, lines, elements)
     return chosen

@@ -51,7 +51,7 @@ def cuda_device(
     from hxn_ptycho.solver.units import lines_of
 
     n = case.views.window
-    strip = n if plain else lines_of(n).lines
+    strip = n if plain else lines_of(n).columns
     counts = gpu.array(laid_out(case.views.counts.astype(dtype), case.views.measured, strip))
     views = replace(case.views, counts=counts)
     projection = Projection.of(algorithm, beta)

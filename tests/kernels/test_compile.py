@@ -18,7 +18,11 @@ from hxn_ptycho.solver.units import ARCHS
 
 # (unit, architecture, kernel): bytes of stores and loads that are known of, and why they are
 # borne. What spills less, or no more, fails too: the table is to be true.
-EXPECTED_SPILLS: dict[tuple[str, str, str], int] = {}
+EXPECTED_SPILLS: dict[tuple[str, str, str], int] = {
+    # Two of the 96 registers that let two blocks of ten warps run on a multiprocessor.
+    ("fused-512-single", "sm_80", "fused_constrain_few"): 16,
+    ("fused-512-single", "sm_90", "fused_constrain_few"): 16,
+}
 
 CASES = {f"{unit.name}-{arch}": (unit, arch) for unit in units() for arch in ARCHS}
 COMPILER = find_nvcc()

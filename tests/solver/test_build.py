@@ -100,7 +100,7 @@ def without_nvcc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_of_windows():
     assert lines_of(192) == Lines(threads=8, lines=4, elements=24)
     assert lines_of(128) == Lines(8, 4, 16)
-    assert lines_of(256) == Lines(16, 2, 16)
+    assert lines_of(256) == Lines(8, 4, 32)
     assert lines_of(512) == Lines(16, 2, 32)
     assert lines_of(200) == Lines(8, 4, 25)
     assert lines_of(320) == Lines(16, 2, 20)

@@ -97,7 +97,7 @@ class CudaBackend:
     def preparation(self, plan: FramePlan) -> Preparation:
         """Return what takes this rank's frames as they are read."""
         n = plan.measured.shape[0]
-        strip = n if self._plain else lines_of(n).lines  # type: ignore[union-attr]
+        strip = n if self._plain else lines_of(n).columns  # type: ignore[union-attr]
         return GpuPreparation(self._gpu, plan, strip, double=self._double)
 
     def device(self, views: Views, probe: Complex, obj: Complex) -> CudaDevice:

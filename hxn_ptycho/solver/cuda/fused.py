@@ -66,7 +66,7 @@ class FusedWaves:
     ) -> None:
         lines = lines_of(window)
         assert lines is not None
-        self.strip = lines.lines
+        self.strip = lines.columns
         self._gpu, self._counts, self._lines = gpu, counts, lines
         self._n, self._modes, self._views = window, probe_modes, len(positions)
         self._width = object_shape[1]
@@ -83,9 +83,9 @@ class FusedWaves:
         self._product = module.kernel("fused_product", "PPPPPiiif")
         few = probe_modes <= _FEW_MODES
         self._constrain = module.kernel(
-            f"fused_constrain_{'few' if few else 'many'}", "PPPPPifffff"
+            f"fused_constrain_{'few' if few else 'many'}", "PPPPPiifffff"
         )
-        self._misfit = module.kernel("fused_misfit", "PPPPPif")
+        self._misfit = module.kernel("fused_misfit", "PPPPPiif")
         self._probe_sums = module.kernel("fused_probe_sums", "PPPPPiiif")
         self._object_sums = module.kernel("fused_object_sums", "PPPPPiiif")
         self._roll = module.kernel("fused_roll", "Pii")
@@ -123,7 +123,7 @@ class FusedWaves:
         if lines is None:
             return f"a window of {window}"
         needed = max(
-            _constrain_bytes(lines, probe_modes),
+            _constrain_bytes(lines, probe_modes, 1),
             _rows_bytes(lines, probe_modes) + 2 * _room_bytes(lines),
         )
         if needed > gpu.shared_block:
@@ -139,19 +139,18 @@ class FusedWaves:
 
     def move(self, probe: DeviceArray, obj: DeviceArray) -> None:
         """Move the exit waves by eqs. (3) and (4), batch after batch, on two streams."""
-        n, lines, p = self._n, self._lines, self._projection
-        shared = _constrain_bytes(lines, self._modes)
+        p = self._projection
+        grid, block, shared = self._groups(self._constrain)
         self._fork()
         for number, (first, count) in enumerate(self._batches):
             which = number % len(self._streams)
             stream, auxiliary = self._streams[which], self._auxiliary[which]
             self._form(auxiliary, probe, obj, first, count, stream)
             self._constrain(
-                (n // lines.lines, count),
-                32 * self._modes,
+                (grid, count), block,
                 self._waves.at(first), auxiliary, self._counts.at(first), self._gains.at(first),
-                self._roots, self._wide, p.product, p.wave, p.keep, p.constrained, p.free,
-                shared=shared, stream=stream,
+                self._roots, self._modes, self._wide, p.product, p.wave, p.keep, p.constrained,
+                p.free, shared=shared, stream=stream,
             )  # fmt: skip
         self._join()
 
@@ -184,16 +183,16 @@ class FusedWaves:
 
     def misfit(self, probe: DeviceArray, obj: DeviceArray, sums: DeviceArray) -> None:
         """Add the two sums of ``error_fourier`` to `sums` (2,), float64."""
-        shared = _constrain_bytes(self._lines, self._modes)
+        grid, block, shared = self._groups(self._misfit)
         self._fork()
         for number, (first, count) in enumerate(self._batches):
             which = number % len(self._streams)
             stream, auxiliary = self._streams[which], self._auxiliary[which]
             self._form(auxiliary, probe, obj, first, count, stream)
             self._misfit(
-                (self._n // self._lines.lines, count), 32 * self._modes,
+                (grid, count), block,
                 sums, auxiliary, self._counts.at(first), self._scale.at(first), self._roots,
-                self._wide, self._norm, shared=shared, stream=stream,
+                self._modes, self._wide, self._norm, shared=shared, stream=stream,
             )  # fmt: skip
         self._join()
 
@@ -207,7 +206,7 @@ class FusedWaves:
 
     def exit_waves(self) -> NDArray[np.complex64]:
         """Return psi (N, 1, M_P, n, n) on the host; slow, for those who look into it."""
-        n, s = self._n, self._lines.lines
+        n, s = self._n, self.strip
         planes = self._waves.get()
         if self._type == np.uint32:
             planes = planes.view(np.float16).astype(np.float32).view(np.complex64)
@@ -236,6 +235,21 @@ class FusedWaves:
             target, probe, obj, self._positions.at(first), self._roots, count, self._modes,
             self._width, self._a, shared=shared, stream=stream,
         )  # fmt: skip
+
+    def _groups(self, kernel: Kernel) -> tuple[int, int, int]:
+        """Return blocks a view, threads and shared bytes of stage 2: a strip's groups together.
+
+        With so many modes that they are too much for a block, each by itself.
+        """
+        lines, modes = self._lines, self._modes
+        groups = lines.columns // lines.lines
+        if (
+            groups * modes > kernel.most_warps
+            or _constrain_bytes(lines, modes, groups) > self._gpu.shared_block
+        ):
+            groups = 1
+        blocks = self._n // (lines.lines * groups)
+        return blocks, 32 * modes * groups, _constrain_bytes(lines, modes, groups)
 
     def _parts(
         self,
@@ -304,8 +318,7 @@ def _rows_bytes(lines: Lines, modes: int) -> int:
     return 8 * n * (1 + lines.lines * modes)
 
 
-def _constrain_bytes(lines: Lines, modes: int) -> int:
-    """Return the bytes of stage 2's shared memory: roots, weights, counts, rooms."""
+def _constrain_bytes(lines: Lines, modes: int, groups: int) -> int:
+    """Return the bytes of stage 2's shared memory: roots; weights, counts and rooms a group."""
     n = lines.elements * lines.threads
-    strip = n * lines.lines
-    return 8 * n + 8 * strip + modes * _room_bytes(lines)
+    return 8 * n + groups * (8 * n * lines.lines + modes * _room_bytes(lines))
