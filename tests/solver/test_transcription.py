@@ -108,6 +108,25 @@ def test_many_iterations_follow_the_equations():
     assert reports[-1].error_fourier == pytest.approx(wanted, rel=1e-8)
 
 
+def test_a_device_that_computes_ahead_does_the_same_in_the_same_order():
+    case = make_case(n=16, views=20, probe_modes=2, shape=(40, 40))
+    plain, wanted = run(case, iterations=8, double=True)
+    device, order, found = case.device(double=True), [], []
+    device.computes_ahead = True
+    update = device.update_views
+    device.update_views = lambda: (order.append("views"), update())
+
+    def report(line):
+        order.append("report")
+        found.append(line)
+
+    iterate(device, Alone(), Schedule(**{**SCHEDULE, "iterations": 8}), report)
+    # Each iteration's views are moved once, the next one's before this one's report.
+    assert order == ["views", *["views", "report"] * 7, "report"]
+    np.testing.assert_array_equal(device.get()[1], plain.get()[1])
+    assert [line.error_fourier for line in found] == [line.error_fourier for line in wanted]
+
+
 def test_unlit_pixels_keep_their_value():
     case = make_case(masked=False)
     case.probe[:, :, :5] = 0
