@@ -31,7 +31,11 @@ def bench(
         str, typer.Option(help="Of exit waves on a GPU: single or half.")
     ] = "single",
     profile: Annotated[
-        bool, typer.Option("--profile", help="Also the time of each of the GPU's kernels.")
+        bool,
+        typer.Option(
+            "--profile",
+            help="Also the time of each of the GPU's kernels, which then run one after the other.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -13,17 +13,7 @@ from hxn_ptycho.solver.device import Projection
 from hxn_ptycho.solver.difference_map import Schedule, iterate
 
 from ..solver import transcription
-from ..solver.cases import Case
-
-SCHEDULE = {
-    "iterations": 1,
-    "update_order": "PO",
-    "probe_start": 0,
-    "object_start": 0,
-    "average_start": 1.0,
-    "error_every": 1,
-    "centre_probe": False,
-}
+from ..solver.cases import SCHEDULE, Case
 
 
 def laid_out(counts: np.ndarray, measured: np.ndarray, strip: int) -> np.ndarray:

@@ -9,6 +9,17 @@ import numpy as np
 from hxn_ptycho.solver.cpu import CpuDevice
 from hxn_ptycho.solver.device import Projection, Views
 
+#: One plain iteration of the paper; tests change what they are about.
+SCHEDULE = {
+    "iterations": 1,
+    "update_order": "PO",
+    "probe_start": 0,
+    "object_start": 0,
+    "average_start": 1.0,
+    "error_every": 1,
+    "centre_probe": False,
+}
+
 
 @dataclass
 class Case:

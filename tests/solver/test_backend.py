@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from hxn_ptycho.solver import reconstruct as module
 from hxn_ptycho.solver.backend import CpuBackend, open_backend
 from hxn_ptycho.solver.communicator import Alone
 from hxn_ptycho.solver.job import Inputs, Job, JobError, ResultData, read_progress
+
+from .program import run_solver
 
 
 @pytest.fixture
@@ -103,3 +106,18 @@ def test_a_device_that_does_not_exist_is_refused(folder):
     with pytest.raises(JobError, match='device="abacus" is not in this version') as caught:
         open_backend(other, Inputs.read(folder), 0, 1)
     assert "cpu" in caught.value.hint
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pycuda") is not None, reason="PyCUDA is here: tests/gpu says more"
+)
+def test_a_gpu_job_on_a_host_without_pycuda_says_what_to_do(folder):
+    """As when a folder is carried to another host."""
+    job = Job.read(folder)
+    replace(job, recipe={**job.recipe, "device": "cuda"}).write(folder)
+    done = run_solver(folder, 1)
+    assert done.returncode != 0
+    (line,) = (line for line in read_progress(folder)[0] if line["event"] == "failed")
+    assert "the GPU needs PyCUDA" in line["reason"]
+    assert 'pip install "hxn_ptycho[gpu]"' in line["hint"]
+    assert 'device = "cpu"' in line["hint"]

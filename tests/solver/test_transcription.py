@@ -12,17 +12,7 @@ from hxn_ptycho.solver.difference_map import Schedule, error_fourier, iterate
 from hxn_ptycho.solver.finish import Average
 
 from . import transcription
-from .cases import Case, make_case
-
-SCHEDULE = {
-    "iterations": 1,
-    "update_order": "PO",
-    "probe_start": 0,
-    "object_start": 0,
-    "average_start": 1.0,
-    "error_every": 1,
-    "centre_probe": False,
-}
+from .cases import SCHEDULE, Case, make_case
 
 
 def run(case: Case, iterations: int = 1, order: str = "PO", **options):

@@ -98,7 +98,8 @@ class FusedWaves:
         self._batches = [
             (first, min(batch, self._views - first)) for first in range(0, self._views, batch or 1)
         ]
-        self._streams = [drv.Stream() for _ in range(2)]
+        # While kernels are measured, one after the other: each is to have the GPU for itself.
+        self._streams = [gpu.stream] if gpu.profiler.on else [drv.Stream() for _ in range(2)]
         self._auxiliary = [
             gpu.empty((batch, probe_modes, window * window), self._type) for _ in self._streams
         ]
