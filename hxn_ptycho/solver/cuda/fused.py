@@ -98,6 +98,7 @@ class FusedWaves:
         self._batches = [
             (first, min(batch, self._views - first)) for first in range(0, self._views, batch or 1)
         ]
+        self._cut: dict[tuple[str, int], int] = {}  # what `_parts` found, by kernel and views
         # While kernels are measured, one after the other: each is to have the GPU for itself.
         self._streams = [gpu.stream] if gpu.profiler.on else [drv.Stream() for _ in range(2)]
         self._auxiliary = [
@@ -265,10 +266,12 @@ class FusedWaves:
         A block takes the same rows of some views; `streams` of them go through it side by side.
         Few parts spare the copying of the probe, many even out what the last blocks leave idle.
         """
+        views = self._views if views is None else views
+        if (kernel.name, views) in self._cut:
+            return self._cut[kernel.name, views]
         kernel.allow_shared(shared)
         slots = self._gpu.multiprocessors * kernel.resident(threads, shared)
         rows = self._n // self._lines.lines
-        views = self._views if views is None else views
         most = min(4 * slots // rows + 1, max(1, math.ceil(views / (2 * streams))))
         best, least = 1, math.inf
         for parts in range(1, most + 1):
@@ -277,6 +280,7 @@ class FusedWaves:
             took = rounds * (math.ceil(views / (parts * streams)) + _BLOCK_START)
             if took < 0.995 * least:
                 best, least = parts, took
+        self._cut[kernel.name, views] = best
         return best
 
     def _fork(self) -> None:
