@@ -61,7 +61,8 @@ def pack_mask(measured: NDArray[np.bool_], real: type[np.floating]) -> NDArray:
 def unpack_object(packed: NDArray, kind: type[np.complexfloating]) -> NDArray:
     """Return packed objects as complex ones (M_O, H, W)."""
     height = packed.shape[3] - LANES
-    obj = packed[:, 0, :, :height].transpose(0, 2, 1).astype(kind)
+    # In C order, which sums over the ranks ask for.
+    obj = packed[:, 0, :, :height].transpose(0, 2, 1).astype(kind, order="C")
     obj.imag = packed[:, 1, :, :height].transpose(0, 2, 1)
     return obj
 

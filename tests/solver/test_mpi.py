@@ -38,11 +38,14 @@ def run(scan, home: Home, name: str, ranks: int, **keys):
     return folder, run_solver(folder, ranks)
 
 
-def test_one_two_and_three_ranks_agree(data, home):
+@pytest.mark.parametrize("object_modes", [1, 2])
+def test_one_two_and_three_ranks_agree(data, home, object_modes):
     _, scan = data
     results = []
     for ranks in (1, 2, 3):
-        folder, done = run(scan, home, f"r{ranks}", ranks, precision="double")
+        folder, done = run(
+            scan, home, f"r{ranks}", ranks, precision="double", object_modes=object_modes
+        )
         assert done.returncode == 0, done.stderr
         results.append(ResultData.read(folder / "result.h5"))
     one = results[0]
