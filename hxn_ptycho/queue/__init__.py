@@ -7,7 +7,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -286,17 +286,15 @@ class Queue:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Open the database for one piece of work (a connection must not cross fork or thread)."""
         try:
-            new = not self.path.exists()
-            if new:
-                self.home.make()
+            if not self.path.exists():
+                self._make()
             database = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
         except sqlite3.Error as error:
             raise QueueError(f"the queue {self.path} cannot be opened: {error}") from error
         try:
             database.row_factory = sqlite3.Row
-            if new or not _has_table(database):
-                database.execute("PRAGMA journal_mode = WAL")
-                database.executescript(TABLE)
+            if not _has_table(database):  # an empty file, or one that could not be made beside it
+                _set_up(database)
             yield database
         except sqlite3.Error as error:
             raise QueueError(
@@ -305,6 +303,24 @@ class Queue:
             ) from error
         finally:
             database.close()
+
+    def _make(self) -> None:
+        """Make the database beside its place, and put it there when it is whole.
+
+        Made in place by several at the same moment, each would find it locked: SQLite waits for
+        others, but not while the journal's mode is set.
+        """
+        self.home.make()
+        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            with closing(sqlite3.connect(partial, isolation_level=None)) as database:
+                _set_up(database)
+            # FileExistsError: another was quicker, and theirs is as good. Any other error: a file
+            # system without links, where the database is made in place, by `_connection`.
+            with suppress(OSError):
+                os.link(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -317,6 +333,11 @@ class Queue:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+
+def _set_up(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.executescript(TABLE)
 
 
 def _has_table(database: sqlite3.Connection) -> bool:
