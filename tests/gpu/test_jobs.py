@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from hxn_ptycho.home import Home
+from hxn_ptycho.launch import find_mpiexec
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
@@ -93,3 +97,22 @@ def test_progress_says_where_the_start_went_and_what_it_takes(home):
     assert "NVIDIA" in device["gpu"]
     assert "fused" in device["way"]
     assert device["estimated_bytes"] > 81 * 64 * 64 * 2 * 8
+
+
+def test_a_gpu_opened_ahead_does_the_job_that_comes(home):
+    """As the worker starts it: the GPU is opened while the scan is still read."""
+    folder = home.jobs / "late"
+    folder.mkdir(parents=True)
+    command = [
+        *find_mpiexec("").command(1), sys.executable, "-m", "hxn_ptycho.solver", str(folder),
+        "--await-job", "--device", "cuda",
+    ]  # fmt: skip
+    program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        scan = dataset(n=64, grid=(6, 6), probe_modes=1).scan(home.data / "late.h5")
+        recipe = Recipe(device="cuda", ranks=1, iterations=3)
+        prepare(scan, recipe, folder, job_uid="late", derived_uid="late", home=home)
+        assert program.wait(120) == 0
+    finally:
+        program.kill()
+    assert "fused" in ResultData.read(folder / "result.h5").device

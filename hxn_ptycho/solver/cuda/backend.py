@@ -70,26 +70,26 @@ class CudaBackend:
                 f'storage = "half" is for the fused kernels, which do not do {reason}',
                 'set storage = "single", or change that',
             )
-        self.way = f"cuFFT, as the fused kernels do not do {reason}" if reason else "fused kernels"
+        way = f"cuFFT, as the fused kernels do not do {reason}" if reason else "fused kernels"
         first, last = share_of(rank, size, job.number_of_frames)
         shape = Geometry.of(job, inputs.positions_m).object_shape
-        self.estimate = Estimate.of(
+        estimate = Estimate.of(
             views=last - first, window=n, probe_modes=modes, object_modes=object_modes,
             object_shape=shape, frame_dtype=np.dtype(job.frame_dtype), double=self._double,
             storage=self._storage, plain=self._plain,
         )  # fmt: skip
-        self.estimate.check(self._gpu)
+        estimate.check(self._gpu)
         self.facts: dict[str, Any] = {
             "gpu": self._gpu.name,
             "driver": self._gpu.driver,
-            "way": self.way,
-            "estimated_bytes": self.estimate.total,
+            "way": way,
+            "estimated_bytes": estimate.total,
         }
         if os.environ.get(COPY_VARIABLE):
             self.facts["copy_bytes_per_second"] = copy_rate(self._gpu)
         log.info(
             "GPU %d, %s, CUDA %s: %s; %s", self._gpu.number, self._gpu.name, self._gpu.driver,
-            self.way, self.estimate,
+            way, estimate,
         )  # fmt: skip
         if not self._plain:
             self._gpu.module(fused(n, self._storage))

@@ -34,7 +34,7 @@ class FusedWaves:
     ----------
     gpu : Gpu
     counts : DeviceArray (N, n n), uint16 or float32
-        In strips of `strip` columns, UNMEASURED where not measured.
+        In strips of ``lines_of(window).columns`` columns, UNMEASURED where not measured.
     scale : ndarray (N,), float64
         What the counts of each view are multiplied by.
     positions : ndarray (N, 2), int64
@@ -66,7 +66,6 @@ class FusedWaves:
     ) -> None:
         lines = lines_of(window)
         assert lines is not None
-        self.strip = lines.columns
         self._gpu, self._counts, self._lines = gpu, counts, lines
         self._n, self._modes, self._views = window, probe_modes, len(positions)
         self._width = object_shape[1]
@@ -208,7 +207,7 @@ class FusedWaves:
 
     def exit_waves(self) -> NDArray[np.complex64]:
         """Return psi (N, 1, M_P, n, n) on the host; slow, for those who look into it."""
-        n, s = self._n, self.strip
+        n, s = self._n, self._lines.columns
         planes = self._waves.get()
         if self._type == np.uint32:
             planes = planes.view(np.float16).astype(np.float32).view(np.complex64)

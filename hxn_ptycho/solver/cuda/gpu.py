@@ -89,15 +89,6 @@ class DeviceArray:
             drv.memcpy_dtoh(host, self.pointer)
         return host
 
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.pointer, False),
-            "version": 3,
-        }
-
 
 class Kernel:
     """A kernel: called with its grid, its block and its arguments.

@@ -92,7 +92,6 @@ class PlainWaves:
             )
         if kind not in _SUFFIXES or (kind == "float64" and not double):
             raise ValueError(f"no kernel takes counts of {kind}")
-        self.strip = window
         self._gpu, self._window, self._views = gpu, window, views
         self._probe_modes, self._waves = probe_modes, probe_modes * object_shape[0]
         self._projection = projection

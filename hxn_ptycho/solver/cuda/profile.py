@@ -40,12 +40,6 @@ class Profiler:
         if len(self._pairs) > 4096:
             self._collect()
 
-    def reset(self) -> None:
-        """Forget what was measured."""
-        self._collect()
-        self._seconds.clear()
-        self._calls.clear()
-
     def table(self) -> list[dict[str, Any]]:
         """Return name, calls, seconds and share of the whole of every kernel, longest first."""
         self._collect()

@@ -20,8 +20,6 @@ class Waves(Protocol):
     device's precision. Everything is queued on the GPU's stream; nothing waits.
     """
 
-    strip: int  # columns a strip of the counts, see `frames`; the window: rows after rows
-
     def start(self, probe: DeviceArray, obj: DeviceArray) -> None:
         """Set ``psi_jlk = P_k O_l`` on every view, eq. (2)."""
 
