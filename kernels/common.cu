@@ -182,9 +182,11 @@ __global__ void roll_picture(Complex* out, const Complex* in, int height, int wi
     out[first + static_cast<int64_t>(row) * width + column] = in[first + p];
 }
 
-// sums[3 mode ..] += Re, Im of sum conj(values) first, and sum |values|^2. (modes, size).
+// sums[2 mode ..] += Re, Im of sum conj(values) first; powers[mode] += sum |values|^2. (modes, size).
 // Grid: (size / BLOCK, modes).
-__global__ void overlap(double* sums, const Complex* values, const Complex* first, int size) {
+__global__ void overlap(
+    double* sums, double* powers, const Complex* values, const Complex* first, int size
+) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     double re = 0, im = 0, power = 0;
     if (p < size) {
@@ -194,9 +196,9 @@ __global__ void overlap(double* sums, const Complex* values, const Complex* firs
         im = static_cast<double>(a.x) * b.y - static_cast<double>(a.y) * b.x;
         power = square(a);
     }
-    add_block(sums + 3 * mode, re);
-    add_block(sums + 3 * mode + 1, im);
-    add_block(sums + 3 * mode + 2, power);
+    add_block(sums + 2 * mode, re);
+    add_block(sums + 2 * mode + 1, im);
+    add_block(powers + mode, power);
 }
 
 // total += values, turned to the phase of the first iterate: by sums of `overlap`. total (modes, size).
@@ -204,7 +206,7 @@ __global__ void overlap(double* sums, const Complex* values, const Complex* firs
 __global__ void add_turned(double2* total, const Complex* values, const double* sums, int size) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     if (p >= size) return;
-    const double re = sums[3 * mode], im = sums[3 * mode + 1], length = hypot(re, im);
+    const double re = sums[2 * mode], im = sums[2 * mode + 1], length = hypot(re, im);
     const double c = length > 0 ? re / length : 1, s = length > 0 ? im / length : 0;
     const int64_t at = static_cast<int64_t>(mode) * size + p;
     const Complex v = values[at];

@@ -1,9 +1,11 @@
 """``mpiexec -n R python -m hxn_ptycho.solver JOB_FOLDER``.
 
-Two options reach the CUDA device through the environment, as no recipe knows them: ``--profile``
-sets ``HXN_PTYCHO_PROFILE=1`` (a progress line ``profile`` with each kernel's calls and seconds),
-``--measure-copy`` sets ``HXN_PTYCHO_MEASURE_COPY=1`` (a progress line ``device`` with
-``copy_bytes_per_second``, read and written bytes of a copy within the GPU's memory).
+Three options reach the CUDA device through the environment, as no recipe knows them: ``--sums``
+sets ``HXN_PTYCHO_SUMS`` (how arrays are added up over the ranks); ``--profile`` sets
+``HXN_PTYCHO_PROFILE=1`` (a progress line ``profile`` with each kernel's calls and seconds);
+``--measure-copy`` sets ``HXN_PTYCHO_MEASURE_COPY=1`` (in the progress line ``device``:
+``copy_bytes_per_second``, read and written bytes of a copy within the GPU's memory; on several
+GPUs also how long sums take).
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ import importlib.util  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from .communicator import MpiCommunicator  # noqa: E402
+from .communicator import WAYS, Communicator, MpiCommunicator  # noqa: E402
 from .job import JOB_FILE, JobError, ProgressWriter  # noqa: E402
 from .reconstruct import log, reconstruct  # noqa: E402
 
@@ -59,13 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--measure-copy", action="store_true", help="report how fast the GPU copies its memory"
     )
+    parser.add_argument(
+        "--sums",
+        choices=("auto", *WAYS),
+        default="auto",
+        help="how arrays on several GPUs are added up; auto: the first of these that all can go",
+    )
     options = parser.parse_args(arguments)
     if options.profile:
         os.environ["HXN_PTYCHO_PROFILE"] = "1"
     if options.measure_copy:
         os.environ["HXN_PTYCHO_MEASURE_COPY"] = "1"
+    os.environ["HXN_PTYCHO_SUMS"] = options.sums
     folder: Path = options.folder
-    communicator = MpiCommunicator()
+    communicator = MpiCommunicator(partial(_report, folder))
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -74,16 +84,15 @@ def main(arguments: list[str] | None = None) -> int:
     _skip_foreign_extensions()
     try:
         if options.await_job:
-            _await_job(folder, options.device, communicator.rank)
+            _await_job(folder, options.device, communicator)
         reconstruct(folder, communicator, _BEGUN)
     except Exception as error:  # noqa: BLE001
         # Whatever it is, the other ranks must not wait for this one, and the reason must be known.
-        _report(folder, communicator.rank, error)
-        communicator.abort()
+        communicator.fail(error)
     return 0
 
 
-def _await_job(folder: Path, device: str, rank: int) -> None:
+def _await_job(folder: Path, device: str, communicator: Communicator) -> None:
     """Load the device that the job will need, and wait until the folder is prepared.
 
     Raises
@@ -92,7 +101,7 @@ def _await_job(folder: Path, device: str, rank: int) -> None:
         After an hour: whoever prepares the folder ends this program when that fails.
     """
     if device == "cuda":
-        importlib.import_module("hxn_ptycho.solver.cuda.backend").warm_up(rank)
+        importlib.import_module("hxn_ptycho.solver.cuda.backend").warm_up(communicator)
     elif importlib.util.find_spec("numba"):
         importlib.import_module("hxn_ptycho.solver.cpu_kernels").warm_up()
     deadline = time.monotonic() + 3600
@@ -111,7 +120,7 @@ def _report(folder: Path, rank: int, error: Exception) -> None:
         hint = "see solver.log in the job folder"
         if isinstance(error, MemoryError):
             hint = "use more ranks on more hosts, a smaller window or fewer modes"
-        log.exception("the solver failed")
+        log.error("the solver failed", exc_info=error)
     if folder.is_dir():
         try:
             ProgressWriter(folder)("failed", reason=reason, rank=rank, hint=hint)

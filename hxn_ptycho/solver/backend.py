@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any, Protocol
 
+from .communicator import Communicator
 from .device import Complex, Device, Projection, Views
 from .job import Inputs, Job, JobError
 from .preparation import FramePlan, HostPreparation, Preparation
@@ -26,12 +28,18 @@ class Backend(Protocol):
     def device(self, views: Views, probe: Complex, obj: Complex) -> Device:
         """Return the device with `views`, as prepared here, and the first guesses on it."""
 
+    def peak_bytes(self) -> int:
+        """Return the most memory that this rank took of its device; on a CPU, of the host."""
+
     def close(self) -> None:
-        """Give back what was taken; no device made here is used after this."""
+        """Give back what was taken; no device made here is used after this.
+
+        Only when all ranks are done: it may have to wait for them.
+        """
 
 
-def open_backend(job: Job, inputs: Inputs, rank: int, size: int) -> Backend:
-    """Return where `rank` of `size` computes, as the job's recipe says.
+def open_backend(job: Job, inputs: Inputs, communicator: Communicator) -> Backend:
+    """Return where this rank computes, as the job's recipe says.
 
     Raises
     ------
@@ -43,10 +51,15 @@ def open_backend(job: Job, inputs: Inputs, rank: int, size: int) -> Backend:
     if device == "cuda":
         from .cuda.backend import CudaBackend
 
-        return CudaBackend(job, inputs, rank, size)
+        return CudaBackend(job, inputs, communicator)
     if device in ("auto", "cpu"):
         return CpuBackend(job)
     raise JobError(f'device="{device}" is not in this version of the solver', 'use device="cpu"')
+
+
+def process_peak_bytes() -> int:
+    """Return the most host memory that this process took, everything included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
 
 
 class CpuBackend:
@@ -80,6 +93,10 @@ class CpuBackend:
             object_amplitude=recipe["object_amplitude"],
             object_phase=recipe["object_phase"],
         )
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that this process took, everything included."""
+        return process_peak_bytes()
 
     def close(self) -> None:
         """Nothing was taken."""

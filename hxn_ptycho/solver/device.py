@@ -57,10 +57,18 @@ class Sums:
     ----------
     numerator : array (modes, rows, columns), complex
     denominator : array (rows, columns), real
+    whole : array, optional
+        Real numbers, of which numerator and denominator are two parts: added up at once.
     """
 
     numerator: Any
     denominator: Any
+    whole: Any = None
+
+    @property
+    def pieces(self) -> tuple[Any, ...]:
+        """The arrays that are to be added up over the ranks."""
+        return (self.numerator, self.denominator) if self.whole is None else (self.whole,)
 
 
 @dataclass(frozen=True)
@@ -124,10 +132,16 @@ class Device(Protocol):
         """Put eq. (6), clamped, in place of the object; `sums` are over all ranks."""
 
     def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return eq. (7) of the last updates: (M_P,) and (M_O,); zero where none was made."""
+        """Return eq. (7) of the last updates: (M_P,) and (M_O,); zero where none was made.
+
+        Waits for those updates only, not for what was asked of the device since.
+        """
 
     def probe_centre(self) -> tuple[float, float]:
-        """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window."""
+        """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window.
+
+        Waits for the last update of the probe only.
+        """
 
     def roll(self, rows: int, columns: int) -> None:
         """Move probe, object and exit waves together by whole pixels; what leaves comes in again.

@@ -105,14 +105,13 @@ def iterate(
                 device.update_object(object_sums)  # (6)
         if schedule.centre_probe:
             keep_centred(device)
-        error_probe, error_object = device.change()  # (7)
         error = error_fourier(device, communicator) if schedule.measures(iteration) else math.nan
         if schedule.averages(iteration):
             device.add_to_average()
-        line = Report(iteration, error_probe, error_object, error, time.perf_counter() - begin)
         if ahead and iteration < schedule.iterations:
             device.update_views()  # the next one's, so that a GPU does not wait for the report
-        report(line)
+        error_probe, error_object = device.change()  # (7)
+        report(Report(iteration, error_probe, error_object, error, time.perf_counter() - begin))
 
 
 # Pixels that the probe may stray before it is fetched back; more than a half, so that a fetched

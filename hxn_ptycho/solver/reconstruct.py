@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import numpy as np
 
 from .._version import __version__
 from . import finish, initial
-from .backend import Backend, open_backend
+from .backend import Backend, open_backend, process_peak_bytes
 from .communicator import Communicator
 from .device import Complex, Device
 from .difference_map import Report, Schedule, best_scale, error_fourier, iterate
@@ -53,10 +51,17 @@ def reconstruct(folder: Path, communicator: Communicator, begun: float) -> Path 
     start = _Start(begun)
     start.has("imports")
     job, inputs = Job.read(folder), Inputs.read(folder)
-    backend = open_backend(job, inputs, communicator.rank, communicator.size)
-    with closing(backend):
-        start.has("device")
-        return _reconstruct(job, inputs, folder, communicator, backend, start)
+    backend = open_backend(job, inputs, communicator)
+    start.has("device")
+    try:
+        path = _reconstruct(job, inputs, folder, communicator, backend, start)
+    except Exception:
+        # With others, a GPU may be waiting for sums that never come: all ranks are ended instead.
+        if communicator.size == 1:
+            backend.close()
+        raise
+    backend.close()
+    return path
 
 
 def _reconstruct(
@@ -116,8 +121,8 @@ def _reconstruct(
     probe, obj = finish.gauge(probe * best_scale(device, communicator), obj, light.photons)
     device.set(probe, obj)
     error = error_fourier(device, communicator)  # of what is published
-    # Kilobytes on Linux: of the largest rank, everything included.
-    peak = max(communicator.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) * 1024
+    on_host = max(communicator.gather(process_peak_bytes()))
+    on_device = max(communicator.gather(backend.peak_bytes()))
     if progress is None:
         return None
     result = ResultData(
@@ -147,7 +152,13 @@ def _reconstruct(
     path = result.write(folder)
     if (kernels := backend.profile()) is not None:
         progress("profile", kernels=kernels)
-    progress("finished", seconds=seconds, error_fourier=error, peak_memory_bytes=peak)
+    progress(
+        "finished",
+        seconds=seconds,
+        error_fourier=error,
+        peak_memory_bytes=on_host,  # of the largest rank, as the next
+        peak_device_bytes=on_device,
+    )
     return path
 
 

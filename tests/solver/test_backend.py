@@ -54,8 +54,8 @@ def opened(monkeypatch):
     """The backends opened."""
     opened = []
 
-    def watch(job, inputs, rank, size):
-        assert (rank, size) == (0, 1)
+    def watch(job, inputs, communicator):
+        assert (communicator.rank, communicator.size) == (0, 1)
         opened.append(Watched(job))
         return opened[-1]
 
@@ -95,7 +95,7 @@ def test_the_start_is_accounted_for(folder):
 def test_the_cpu_is_what_the_recipe_names(folder, device):
     job = Job.read(folder)
     backend = open_backend(
-        replace(job, recipe={**job.recipe, "device": device}), Inputs.read(folder), 0, 1
+        replace(job, recipe={**job.recipe, "device": device}), Inputs.read(folder), Alone()
     )
     assert backend.name == "cpu"
 
@@ -104,7 +104,7 @@ def test_a_device_that_does_not_exist_is_refused(folder):
     job = Job.read(folder)
     other = replace(job, recipe={**job.recipe, "device": "abacus"})
     with pytest.raises(JobError, match='device="abacus" is not in this version') as caught:
-        open_backend(other, Inputs.read(folder), 0, 1)
+        open_backend(other, Inputs.read(folder), Alone())
     assert "cpu" in caught.value.hint
 
 

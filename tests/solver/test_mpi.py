@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import h5py
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 
 from hxn_ptycho.home import Home
-from hxn_ptycho.launch import find_mpiexec
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
@@ -168,42 +165,6 @@ def test_a_checkpoint_starts_another_run_where_the_first_was(data, home):
     lit = light > 0.1 * light.max()
     near, far = (object_error(first.object[0], r.object[0], lit, shift=True) for r in (again, cold))
     assert near < 0.7 * far
-
-
-_SUMS = """
-import numpy as np
-from hxn_ptycho.solver.communicator import MpiCommunicator
-from hxn_ptycho.solver.device import Sums
-
-class Elsewhere:
-    def __init__(self, array):
-        self.array = array
-        self.moved = 0
-    def get(self):
-        self.moved += 1
-        return self.array.copy()
-    def set(self, array):
-        self.array = array.copy()
-
-communicator = MpiCommunicator()
-part = (communicator.rank + 1) * np.arange(6.0).reshape(1, 2, 3)
-far, near = Elsewhere(part * 1j), part[0].copy()
-communicator.sum(Sums(far, near))
-size = communicator.size
-whole = size * (size + 1) / 2 * np.arange(6.0).reshape(1, 2, 3)
-np.testing.assert_array_equal(far.array, whole * 1j)
-np.testing.assert_array_equal(near, whole[0])
-assert far.moved == (size > 1), far.moved
-"""
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_sums_that_live_elsewhere_go_through_host_memory(ranks):
-    command = [*find_mpiexec("").command(ranks), sys.executable, "-c", _SUMS]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_rank_that_cannot_read_ends_all_with_its_reason(data, home):

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import numpy as np
 
+from ..communicator import Adder, Communicator
 from ..device import Complex, Projection, Views
-from ..frames import Geometry, share_of
+from ..frames import Geometry
 from ..job import Inputs, Job, JobError
+from ..memory import Case, Estimate, fewest_gpus, why_not_fused
 from ..preparation import FramePlan, Preparation
 from ..units import fused, lines_of
-from .copying import copy_rate
+from .adders import NcclAdder, make_adder
+from .copying import copy_rate, measures_copies, sums_rate
+from .cufft import work_bytes
 from .device import CudaDevice
 from .frames import GpuPreparation
 from .fused import FusedWaves
-from .gpu import Gpu
-from .memory import Estimate
+from .gpu import MEMORY_HINT, Gpu
 from .plain import PlainWaves
 from .waves import Waves
 
 log = logging.getLogger("hxn_ptycho.solver")
 
-# Set by ``python -m hxn_ptycho.solver --measure-copy``.
-COPY_VARIABLE = "HXN_PTYCHO_MEASURE_COPY"
-# How MPI libraries and Slurm tell a rank its number on its host.
-_LOCAL_RANK = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
-
-_warm: Gpu | None = None
+_warm: tuple[Gpu, Adder | None] | None = None
 
 
-def warm_up(rank: int) -> None:
-    """Open the GPU of `rank` ahead of the job, for `CudaBackend` to use."""
+def warm_up(communicator: Communicator) -> None:
+    """Open this rank's GPU, and what adds up, ahead of the job, for `CudaBackend` to use."""
     global _warm
     if _warm is None:
-        _warm = Gpu(_local(rank))
+        _warm = _open(communicator)
+
+
+def _open(communicator: Communicator) -> tuple[Gpu, Adder | None]:
+    gpu = Gpu(communicator.local_rank)
+    return gpu, make_adder(gpu, communicator) if communicator.size > 1 else None
 
 
 class CudaBackend:
@@ -46,7 +48,8 @@ class CudaBackend:
     ----------
     job : Job
     inputs : Inputs
-    rank, size : int
+    communicator : Communicator
+        Is given what adds up the arrays of the ranks' GPUs.
 
     Raises
     ------
@@ -54,68 +57,101 @@ class CudaBackend:
         If there is no GPU to use, or too little memory on it; with the numbers.
     """
 
-    def __init__(self, job: Job, inputs: Inputs, rank: int, size: int) -> None:
+    def __init__(self, job: Job, inputs: Inputs, communicator: Communicator) -> None:
         global _warm
         recipe = job.recipe
         self._recipe = recipe
-        self._gpu, _warm = _warm or Gpu(_local(rank)), None
+        (self._gpu, self._adder), _warm = _warm or _open(communicator), None
+        if self._adder is not None:
+            communicator.use(self._adder)
         self.name = f"cuda ({self._gpu.name})"
-        self._double = recipe["precision"] == "double"
-        self._storage = recipe.get("storage", "single")
-        n, modes, object_modes = job.fft_window, recipe["probe_modes"], recipe["object_modes"]
-        reason = FusedWaves.why_not(self._gpu, n, modes, object_modes, self._double)
+        case = Case(
+            views=job.number_of_frames, window=job.fft_window, probe_modes=recipe["probe_modes"],
+            object_modes=recipe["object_modes"],
+            object_shape=Geometry.of(job, inputs.positions_m).object_shape,
+            frame_dtype=job.frame_dtype, double=recipe["precision"] == "double",
+            storage=recipe.get("storage", "single"),
+        )  # fmt: skip
+        self._case = case
+        reason = why_not_fused(case, self._gpu.shared_block)
         self._plain = bool(reason)
-        if reason and self._storage == "half":
+        if reason and case.storage == "half":
             raise JobError(
                 f'storage = "half" is for the fused kernels, which do not do {reason}',
                 'set storage = "single", or change that',
             )
         way = f"cuFFT, as the fused kernels do not do {reason}" if reason else "fused kernels"
-        first, last = share_of(rank, size, job.number_of_frames)
-        shape = Geometry.of(job, inputs.positions_m).object_shape
-        estimate = Estimate.of(
-            views=last - first, window=n, probe_modes=modes, object_modes=object_modes,
-            object_shape=shape, frame_dtype=np.dtype(job.frame_dtype), double=self._double,
-            storage=self._storage, plain=self._plain,
-        )  # fmt: skip
-        estimate.check(self._gpu)
+        self._ranks = communicator.size
+        estimate = self._check_memory()
         self.facts: dict[str, Any] = {
             "gpu": self._gpu.name,
             "driver": self._gpu.driver,
             "way": way,
             "estimated_bytes": estimate.total,
         }
-        if os.environ.get(COPY_VARIABLE):
+        if measures_copies():
             self.facts["copy_bytes_per_second"] = copy_rate(self._gpu)
         log.info(
-            "GPU %d, %s, CUDA %s: %s; %s", self._gpu.number, self._gpu.name, self._gpu.driver,
-            way, estimate,
+            "GPU %d, %s, CUDA %s: %s; needs %s", self._gpu.number, self._gpu.name,
+            self._gpu.driver, way, estimate,
         )  # fmt: skip
         if not self._plain:
-            self._gpu.module(fused(n, self._storage))
+            self._gpu.module(fused(case.window, case.storage))
+
+    def _check_memory(self) -> Estimate:
+        """Refuse what does not fit, before any work.
+
+        Raises
+        ------
+        JobError
+            With the numbers, and how many such GPUs would do.
+        """
+        gpu, case = self._gpu, self._case
+        nccl = isinstance(self._adder, NcclAdder)
+        estimate = Estimate.of(
+            case, self._ranks, plain=self._plain, nccl=nccl, cufft_bytes=work_bytes
+        )
+        free = gpu.free_bytes()
+        if not estimate.fits(free):
+            would_do = fewest_gpus(case, free, plain=self._plain)
+            raise JobError(
+                f"GPU {gpu.number} ({gpu.name}) has {free / 1e9:.2f} GB free of "
+                f"{gpu.total_bytes / 1e9:.1f} GB; each of {self._ranks} ranks needs {estimate}",
+                f"{would_do} such GPUs would do; or {MEMORY_HINT}" if would_do else MEMORY_HINT,
+            )
+        return estimate
 
     def preparation(self, plan: FramePlan) -> Preparation:
         """Return what takes this rank's frames as they are read."""
         n = plan.measured.shape[0]
         strip = n if self._plain else lines_of(n).columns  # type: ignore[union-attr]
-        return GpuPreparation(self._gpu, plan, strip, double=self._double)
+        return GpuPreparation(self._gpu, plan, strip, double=self._case.double)
 
     def device(self, views: Views, probe: Complex, obj: Complex) -> CudaDevice:
         """Return the device with `views`, as prepared here, and the first guesses on it."""
-        recipe = self._recipe
-        return make_device(
+        recipe, case = self._recipe, self._case
+        device = make_device(
             self._gpu, views, probe, obj,
             Projection.of(recipe["algorithm"], recipe["beta"]),
-            plain=self._plain, double=self._double, storage=self._storage,
+            plain=self._plain, double=case.double, storage=case.storage,
             object_amplitude=recipe["object_amplitude"], object_phase=recipe["object_phase"],
         )  # fmt: skip
+        if self._adder is not None and measures_copies():
+            self.facts |= sums_rate(self._gpu, self._adder, device.summed_bytes)
+        return device
+
+    def peak_bytes(self) -> int:
+        """Return the most GPU memory that this rank took, what NCCL and cuFFT took included."""
+        return self._gpu.peak_bytes()
 
     def profile(self) -> list[dict[str, Any]] | None:
         """Return the time of each kernel, if it was asked for."""
         return self._gpu.profiler.table() if self._gpu.profiler.on else None
 
     def close(self) -> None:
-        """Let go of the GPU; no device made here is used after this."""
+        """Let go of the GPU; no device made here is used after this, and all ranks are done."""
+        if self._adder is not None:
+            self._adder.close()
         self._gpu.close()
 
 
@@ -161,11 +197,3 @@ def make_device(
         object_amplitude=object_amplitude, object_phase=object_phase,
         name=f"cuda ({gpu.name}, {way})",
     )  # fmt: skip
-
-
-def _local(rank: int) -> int:
-    """Return this rank's number on its host."""
-    for name in _LOCAL_RANK:
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return rank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from ..device import Complex, Sums
 from ..units import common
 from .denominators import Denominators
-from .gpu import DeviceArray, Gpu
+from .gpu import DeviceArray, Gpu, Mail
 from .waves import Waves
 
 BLOCK = 256  # threads of a block of common.cu
+_ALIGNMENT = 256  # bytes, as an allocation of its own has
 
 
 def blocks(size: int) -> int:
@@ -68,7 +70,7 @@ class CudaDevice:
         self._quotient = module.kernel("quotient", f"PPPPii{real}{real}i{real}{real}P")
         self._centre = module.kernel("centre", "PPi")
         self._roll_picture = module.kernel("roll_picture", "PPiiii")
-        self._overlap = module.kernel("overlap", "PPPi")
+        self._overlap = module.kernel("overlap", "PPPPi")
         self._add_turned = module.kernel("add_turned", "PPPi")
         self._probe = gpu.array(probe, self._complex)
         self._object = gpu.array(obj, self._complex)
@@ -79,7 +81,9 @@ class CudaDevice:
         self._intensity = gpu.empty(probe.shape[1:], real_type)
         self._most = gpu.zeros((1,), np.uint64)
         self._changes = [gpu.zeros((len(modes), 2), np.float64) for modes in (probe, obj)]
+        self._change_mail = [Mail(array.shape, gpu) for array in self._changes]
         self._scalars = gpu.zeros((3,), np.float64)
+        self._centre_sums, self._centre_mail = gpu.zeros((3,), np.float64), Mail((3,), gpu)
         self._averages: list[_Average] = []
         waves.start(self._probe, self._object)
         gpu.synchronize()
@@ -88,6 +92,11 @@ class CudaDevice:
     def memory_bytes(self) -> int:
         """Bytes of GPU memory that this rank holds."""
         return self._gpu.held_bytes
+
+    @property
+    def summed_bytes(self) -> tuple[int, int]:
+        """Bytes of what is added up over the ranks in an iteration: for the probe, the object."""
+        return self._probe_sums.whole.nbytes, self._object_sums.whole.nbytes
 
     def update_views(self) -> None:
         """Move the exit waves by eqs. (3) and (4)."""
@@ -112,28 +121,32 @@ class CudaDevice:
     def update_probe(self, sums: Sums) -> None:
         """Put eq. (5) in place of the probe; `sums` are over all ranks."""
         self._divide(self._probe, sums, self._changes[0])
+        self._change_mail[0].send(self._changes[0])
+        self._send_centre()
 
     def update_object(self, sums: Sums) -> None:
         """Put eq. (6), clamped, in place of the object; `sums` are over all ranks."""
         self._divide(self._object, sums, self._changes[1], *self._clamps)
+        self._change_mail[1].send(self._changes[1])
 
     def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return eq. (7) of the updates since the last call, probe (M_P,) and object (M_O,)."""
         found = []
-        for array in self._changes:
-            moved, size = array.get().T
-            array.fill_zero()
+        for array, mail in zip(self._changes, self._change_mail, strict=True):
+            sums = mail.read()
+            moved, size = (np.zeros(array.shape) if sums is None else sums).T
             ratio = np.divide(moved, size, out=np.zeros(len(moved)), where=size != 0)
             found.append(np.sqrt(ratio))
         return found[0], found[1]
 
     def probe_centre(self) -> tuple[float, float]:
         """Return the centre of mass (row, column) of ``sum_k |P_k|^2``, pixels of the window."""
-        n = self.window
-        self._density((blocks(n * n),), BLOCK, self._intensity, self._probe, len(self), n * n)
-        self._scalars.fill_zero()
-        self._centre((blocks(n * n),), BLOCK, self._scalars, self._intensity, n)
-        total, row, column = self._scalars.get().tolist()
+        sums = self._centre_mail.read()
+        if sums is None:  # read already, or the probe was not updated but replaced or moved
+            self._send_centre()
+            sums = self._centre_mail.read()
+        assert sums is not None
+        total, row, column = sums.tolist()
         return row / total, column / total
 
     def roll(self, rows: int, columns: int) -> None:
@@ -149,6 +162,7 @@ class CudaDevice:
             self._gpu.stream.synchronize()
             setattr(self, name, moved)
             array.free()
+        self._centre_mail.read()  # of the probe where it was
         self._waves.roll(rows, columns)
 
     def misfit(self) -> tuple[float, float]:
@@ -180,15 +194,30 @@ class CudaDevice:
         """Replace probe and object; the exit waves stay."""
         self._probe.set(probe)
         self._object.set(obj)
+        self._centre_mail.read()  # of the probe as it was
 
     def __len__(self) -> int:
         """Return the number of probe modes."""
         return self._probe.shape[0]
 
     def _sums(self, values: DeviceArray) -> Sums:
+        """Return numerator and denominator as two parts of one array, which travels at once."""
         real = np.dtype(f"f{self._complex.itemsize // 2}")
-        empty = self._gpu.empty
-        return Sums(empty(values.shape, values.dtype), empty(values.shape[1:], real))
+        first = -(-values.nbytes // _ALIGNMENT) * _ALIGNMENT  # of the denominator
+        plane = values.shape[1:]
+        whole = self._gpu.zeros((first // real.itemsize + math.prod(plane),), real)
+        return Sums(
+            DeviceArray.within(whole, 0, values.shape, values.dtype),
+            DeviceArray.within(whole, first, plane, real),
+            whole,
+        )
+
+    def _send_centre(self) -> None:
+        n = self.window
+        self._density((blocks(n * n),), BLOCK, self._intensity, self._probe, len(self), n * n)
+        self._centre_sums.fill_zero()
+        self._centre((blocks(n * n),), BLOCK, self._centre_sums, self._intensity, n)
+        self._centre_mail.send(self._centre_sums)
 
     def _divide(
         self,
@@ -219,25 +248,24 @@ class _Average:
         self._gpu = gpu
         self._first = gpu.empty(values.shape, values.dtype)
         self._total = gpu.zeros(values.shape, np.complex128)
-        # Of each mode: real and imaginary part of its overlap with the first, and its power.
-        self._sums = gpu.empty((values.shape[0], 3), np.float64)
-        self._powers = np.zeros(values.shape[0])
+        # Of each mode: real and imaginary part of its overlap with the first.
+        self._sums = gpu.empty((values.shape[0], 2), np.float64)
+        self._powers = gpu.zeros((values.shape[0],), np.float64)  # of all iterates together
 
     def add(self, values: DeviceArray, overlap: Any, add_turned: Any) -> None:
         modes, size = values.shape[0], values.size // values.shape[0]
         if self.count == 0:
             self._first.copy_from(values)
         self._sums.fill_zero()
-        overlap((blocks(size), modes), BLOCK, self._sums, values, self._first, size)
+        overlap((blocks(size), modes), BLOCK, self._sums, self._powers, values, self._first, size)
         add_turned((blocks(size), modes), BLOCK, self._total, values, self._sums, size)
-        self._powers += self._sums.get()[:, 2]
         self.count += 1
 
     def mean(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Return the mean (modes, rows, columns), and the mean power of each mode's iterates."""
         mean = self._total.get()
         mean /= self.count
-        return mean, self._powers / self.count
+        return mean, self._powers.get() / self.count
 
 
 def _clamp(bounds: tuple[float, float] | None) -> tuple[int, float, float]:

@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device import Projection
+from ..memory import batch_of, constrain_bytes, room_bytes, rows_bytes
 from ..units import Lines, fused, lines_of
 from .driver import drv
 from .gpu import DeviceArray, Gpu, Kernel
 
-# Auxiliary waves of two batches of views, one on each of two streams.
-_AUXILIARY_BYTES = 0.6e9
 # What beginning a block costs, in the time of a view.
 _BLOCK_START = 0.3
-#: Most probe modes: a block of stage 2 has a warp a mode.
-MOST_MODES = 16
 _FEW_MODES = 5  # FEW_MODES of fused.cu
 
 
@@ -42,7 +39,7 @@ class FusedWaves:
     window : int
         Side n of the FFT window, one that `lines_of` knows.
     probe_modes : int
-        At most MOST_MODES; there is one object mode.
+        At most `memory.MOST_MODES`; there is one object mode.
     object_shape : (int, int)
     projection : Projection
     storage : {"single", "half"}
@@ -104,36 +101,6 @@ class FusedWaves:
             gpu.empty((batch, probe_modes, window * window), self._type) for _ in self._streams
         ]
 
-    @staticmethod
-    def estimate(views: int, window: int, probe_modes: int, storage: str) -> int:
-        """Return the bytes that this holds besides the counts."""
-        each = 4 if storage == "half" else 8
-        batch = batch_of(views, window, probe_modes, each)
-        return (views + 2 * batch) * probe_modes * window**2 * each + views * 16 + 8 * window
-
-    @staticmethod
-    def why_not(gpu: Gpu, window: int, probe_modes: int, object_modes: int, double: bool) -> str:
-        """Return why these kernels do not do, or an empty text."""
-        if double:
-            return "double precision"
-        if object_modes > 1:
-            return f"{object_modes} object modes"
-        if probe_modes > MOST_MODES:
-            return f"{probe_modes} probe modes, more than {MOST_MODES}"
-        lines = lines_of(window)
-        if lines is None:
-            return f"a window of {window}"
-        needed = max(
-            _constrain_bytes(lines, probe_modes, 1),
-            _rows_bytes(lines, probe_modes) + 2 * _room_bytes(lines),
-        )
-        if needed > gpu.shared_block:
-            return (
-                f"{probe_modes} modes of {window} pixels need {needed} bytes of shared memory, "
-                f"{gpu.name} has {gpu.shared_block}"
-            )
-        return ""
-
     def start(self, probe: DeviceArray, obj: DeviceArray) -> None:
         """Set ``psi_jk = P_k O``, eq. (2)."""
         self._form(self._waves, probe, obj, 0, self._views, self._gpu.stream)
@@ -158,7 +125,7 @@ class FusedWaves:
     def add_to_probe(self, numerator: DeviceArray, obj: DeviceArray) -> None:
         """Add ``sum_j conj(O) psi_jk`` of eq. (5) to `numerator` (M_P, n, n)."""
         lines, modes = self._lines, self._modes
-        room = 2 * _room_bytes(lines)
+        room = 2 * room_bytes(lines)
         warps = min(self._probe_sums.most_warps, (self._gpu.shared_block - 8 * self._n) // room)
         shared = 8 * self._n + warps * room
         parts = self._parts(self._probe_sums, 32 * warps, shared, warps / modes)
@@ -172,7 +139,7 @@ class FusedWaves:
     def add_to_object(self, numerator: DeviceArray, probe: DeviceArray) -> None:
         """Add ``sum_jk conj(P_k) psi_jk`` of eq. (6) to `numerator` (1, H, W)."""
         lines = self._lines
-        rows, room = _rows_bytes(lines, self._modes), 2 * _room_bytes(lines)
+        rows, room = rows_bytes(lines, self._modes), 2 * room_bytes(lines)
         warps = min(self._object_sums.most_warps, (self._gpu.shared_block - rows) // room)
         shared = rows + warps * room
         parts = self._parts(self._object_sums, 32 * warps, shared, warps)
@@ -226,7 +193,7 @@ class FusedWaves:
     ) -> None:
         """Stage 1 for `count` views from `first` on."""
         lines = self._lines
-        rows, room = _rows_bytes(lines, self._modes), _room_bytes(lines)
+        rows, room = rows_bytes(lines, self._modes), room_bytes(lines)
         gpu = self._gpu
         warps = min(self._product.most_warps, (gpu.shared_block - rows) // room)
         shared = rows + warps * room
@@ -246,11 +213,11 @@ class FusedWaves:
         groups = lines.columns // lines.lines
         if (
             groups * modes > kernel.most_warps
-            or _constrain_bytes(lines, modes, groups) > self._gpu.shared_block
+            or constrain_bytes(lines, modes, groups) > self._gpu.shared_block
         ):
             groups = 1
         blocks = self._n // (lines.lines * groups)
-        return blocks, 32 * modes * groups, _constrain_bytes(lines, modes, groups)
+        return blocks, 32 * modes * groups, constrain_bytes(lines, modes, groups)
 
     def _parts(
         self,
@@ -297,32 +264,8 @@ class FusedWaves:
             self._gpu.stream.wait_for_event(done)
 
 
-def batch_of(views: int, window: int, probe_modes: int, each: int) -> int:
-    """Return how many views go through the auxiliary waves at a time; all batches about equal."""
-    most = max(1, int(_AUXILIARY_BYTES / 2 / (probe_modes * window**2 * each)))
-    batches = max(2, -(-views // most))
-    return -(-views // batches)
-
-
 def _roots(lines: Lines) -> NDArray[np.complex64]:
     """Return ``exp(-2 pi i k t / n)``, (elements, threads)."""
     k, t = np.arange(lines.elements)[:, None], np.arange(lines.threads)
     n = lines.elements * lines.threads
     return np.exp(-2j * np.pi * k * t / n).astype(np.complex64)
-
-
-def _room_bytes(lines: Lines) -> int:
-    """Return ROOM of layout.cuh, bytes."""
-    return 8 * lines.elements * (lines.threads * lines.lines + lines.lines)
-
-
-def _rows_bytes(lines: Lines, modes: int) -> int:
-    """Return the bytes of roots and of LINES rows of every mode of the probe."""
-    n = lines.elements * lines.threads
-    return 8 * n * (1 + lines.lines * modes)
-
-
-def _constrain_bytes(lines: Lines, modes: int, groups: int) -> int:
-    """Return the bytes of stage 2's shared memory: roots; weights, counts and rooms a group."""
-    n = lines.elements * lines.threads
-    return 8 * n + groups * (8 * n * lines.lines + modes * _room_bytes(lines))

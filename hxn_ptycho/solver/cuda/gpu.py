@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -48,6 +50,38 @@ class DeviceArray:
         self._taken = max(self.nbytes, 1)
         self.pointer = int(self._memory)
 
+    @classmethod
+    def within(
+        cls, whole: DeviceArray, first: int, shape: Sequence[int], dtype: DTypeLike
+    ) -> DeviceArray:
+        """Return a part of another array's memory, from its byte `first` on, which lives on in it.
+
+        Raises
+        ------
+        ValueError
+            If it would reach beyond the whole.
+        """
+        part = cls.__new__(cls)
+        part.shape = tuple(int(side) for side in shape)
+        part.dtype = np.dtype(dtype)
+        part.size = int(np.prod(part.shape, dtype=np.int64))
+        part.nbytes = part.size * part.dtype.itemsize
+        part._gpu, part._taken, part._memory = whole._gpu, 0, whole._memory
+        part.pointer = whole.pointer + first
+        if first + part.nbytes > whole.nbytes:
+            raise ValueError(f"{first} + {part.nbytes} bytes are beyond an array of {whole.nbytes}")
+        return part
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """How other libraries, as mpi4py, find the memory; they must wait for the stream first."""
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.pointer, False),
+            "version": 3,
+        }
+
     def at(self, *index: int) -> int:
         """Return the address of the part with these first indices."""
         strides = np.cumprod([1, *self.shape[:0:-1]], dtype=np.int64)[::-1]
@@ -88,6 +122,36 @@ class DeviceArray:
             self._gpu.stream.synchronize()
             drv.memcpy_dtoh(host, self.pointer)
         return host
+
+
+class Mail:
+    """Numbers on their way to the host: read without waiting for what is queued after them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    gpu : Gpu
+    """
+
+    def __init__(self, shape: Sequence[int], gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._host = gpu.pinned(shape, np.float64)
+        self._event = drv.Event()
+        self._sent = False
+
+    def send(self, array: DeviceArray) -> None:
+        """Queue a copy of `array`, float64 of this shape, to the host."""
+        drv.memcpy_dtoh_async(self._host, array.pointer, self._gpu.stream)
+        self._event.record(self._gpu.stream)
+        self._sent = True
+
+    def read(self) -> NDArray[np.float64] | None:
+        """Return what was sent last, once it is there; None if nothing was since the last call."""
+        if not self._sent:
+            return None
+        self._event.synchronize()
+        self._sent = False
+        return self._host.copy()
 
 
 class Kernel:
@@ -171,8 +235,9 @@ class Gpu:
 
     Parameters
     ----------
-    rank : int
-        Rank within the host: it takes the GPU of this number, counted round.
+    local_rank : int
+        Of those on this host: it takes the GPU of this number, counted round, of those that
+        ``CUDA_VISIBLE_DEVICES`` shows.
 
     Raises
     ------
@@ -180,7 +245,7 @@ class Gpu:
         If there is no driver, no GPU, or its context cannot be made.
     """
 
-    def __init__(self, rank: int = 0) -> None:
+    def __init__(self, local_rank: int = 0) -> None:
         try:
             drv.init()
             count = drv.Device.count()
@@ -194,9 +259,11 @@ class Gpu:
                 "this machine has no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it",
                 'set device = "cpu"',
             )
-        self.number = rank % count
+        self.number = local_rank % count
         device = drv.Device(self.number)
         self.name: str = device.name()
+        #: Which GPU of which host, alike for all who share it.
+        self.address = f"{os.uname().nodename} {device.pci_bus_id()}"
         major, minor = drv.get_driver_version() // 1000, drv.get_driver_version() % 1000 // 10
         self.driver = f"{major}.{minor}"
         self.arch = "sm_{}{}".format(*device.compute_capability())
@@ -223,7 +290,8 @@ class Gpu:
         self.stream = drv.Stream()
         self.profiler = Profiler()
         self._modules: dict[Unit, Module] = {}
-        self.held_bytes = 0
+        self.held_bytes = self._most_held = 0
+        self._free_at_first = self.free_bytes()
 
     def close(self) -> None:
         """Let go of the context; the GPU must not be used afterwards."""
@@ -244,6 +312,29 @@ class Gpu:
         """Return how much of the GPU's memory is free."""
         return int(drv.mem_get_info()[0])
 
+    def peak_bytes(self) -> int:
+        """Return the most memory taken since the GPU was opened.
+
+        Arrays at their most, and what libraries took besides: as much less is free now, whoever
+        took it, as arrays do not account for.
+        """
+        return self._most_held + self._free_at_first - self.free_bytes() - self.held_bytes
+
+    def make_current(self) -> None:
+        """Let libraries that a further thread of this process calls use this GPU.
+
+        PyCUDA keeps contexts to the thread that made them, so the driver itself is asked.
+
+        Raises
+        ------
+        JobError
+            If the driver refuses.
+        """
+        handle = ctypes.c_void_p(self._context.handle)
+        status = ctypes.CDLL("libcuda.so.1").cuCtxSetCurrent(handle)
+        if status:
+            raise JobError(f"GPU {self.number} cannot be used from a thread: error {status}")
+
     def allocate(self, size: int) -> Any:
         """Return `size` bytes of GPU memory.
 
@@ -261,6 +352,7 @@ class Gpu:
                 MEMORY_HINT,
             ) from error
         self.held_bytes += size
+        self._most_held = max(self._most_held, self.held_bytes)
         return memory
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> DeviceArray:

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from ..build import plain
 from ..device import Projection
-from .cufft import Fft, work_bytes
+from ..memory import chunk_of
+from .cufft import Fft
 from .driver import drv
 from .gpu import DeviceArray, Gpu
-
-# Most bytes of the auxiliary buffer: enough that a launch takes far longer than its queueing.
-AUXILIARY_BYTES = 300_000_000
 
 # Suffix of the kernels for each type of the counts.
 _SUFFIXES = {"uint16": "u16", "float32": "f32", "float64": "f64"}
@@ -104,31 +102,13 @@ class PlainWaves:
         )
         self._positions = gpu.array(np.reshape(positions, (views, 2)), np.int32)
         self._scale = gpu.array(scale, _real_type(double))
-        chunk = _chunk(views, window, self._waves, double)
+        chunk = chunk_of(views, window, self._waves, double)
         self._auxiliary = gpu.empty((chunk, *self._psi.shape[1:]), self._psi.dtype)
         self._fft = Fft(gpu, window, chunk * self._waves, double)
         self._chunks = list(self._parts(chunk))
         # Kernels that need no auxiliary buffer take all views at once.
         self._wholes = list(self._parts(_VIEWS * _MOST_GRID))
         self._load_kernels(_SUFFIXES[kind], "d" if double else "f")
-
-    @staticmethod
-    def estimate(views: int, window: int, probe_modes: int, object_modes: int, double: bool) -> int:
-        """Return the bytes that an instance allocates in GPU memory, beside the counts.
-
-        cuFFT is asked for its own part, which it knows only when it has planned the transforms: a
-        GPU's context is current.
-
-        Raises
-        ------
-        JobError
-            If cuFFT or scikit-cuda is missing.
-        """
-        waves = probe_modes * object_modes
-        chunk = _chunk(views, window, waves, double)
-        exit_waves = (views + chunk) * _view_bytes(window, waves, double)
-        small = views * (2 * np.dtype(np.int32).itemsize + np.dtype(_real_type(double)).itemsize)
-        return exit_waves + small + work_bytes(window, chunk * waves, double)
 
     def start(self, probe: DeviceArray, obj: DeviceArray) -> None:
         """Set ``psi_jlk = P_k O_l`` on every view, eq. (2)."""
@@ -243,17 +223,6 @@ class PlainWaves:
     def _views_of(self, part: _Part, a_block: int = _VIEWS) -> tuple[int, int, int]:
         """Return the struct Views of plain.cu."""
         return part.positions, part.views, a_block
-
-
-def _chunk(views: int, window: int, waves: int, double: bool) -> int:
-    """Return how many views a chunk has: as few chunks as there can be, of nearly equal size."""
-    most = min(AUXILIARY_BYTES // _view_bytes(window, waves, double), _MOST_GRID)
-    chunks = _ceil(views, max(most, 1))
-    return _ceil(views, max(chunks, 1))
-
-
-def _view_bytes(window: int, waves: int, double: bool) -> int:
-    return waves * window**2 * np.dtype(_complex_type(double)).itemsize
 
 
 def _complex_type(double: bool) -> type[np.complexfloating]:

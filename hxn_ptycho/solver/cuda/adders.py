@@ -1,0 +1,194 @@
+"""How arrays on the GPUs of several ranks are added up: an `Adder` for each of the `WAYS`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..communicator import Adder, Communicator, RankOnGpu, choose_way
+from ..job import JobError
+from .driver import drv
+from .gpu import DeviceArray, Gpu
+
+log = logging.getLogger("hxn_ptycho.solver")
+
+#: Set by ``python -m hxn_ptycho.solver --sums``: the way to go, "auto" where it is not set.
+WAY_VARIABLE = "HXN_PTYCHO_SUMS"
+# How often NCCL is asked whether something failed on the way, in seconds.
+_WATCH_SECONDS = 0.5
+
+
+def make_adder(gpu: Gpu, communicator: Communicator) -> Adder:
+    """Return what adds arrays of this rank's GPU up with the others', chosen by all ranks alike.
+
+    All ranks call it at the same time. It returns before NCCL is set up, which takes half a
+    second beside other work.
+
+    Raises
+    ------
+    JobError
+        If the way that is asked for cannot be gone, or NCCL refuses.
+    """
+    here = RankOnGpu(gpu.address, _why_no_nccl(), communicator.why_not_cuda_aware())
+    way, why = choose_way(communicator.gather(here), os.environ.get(WAY_VARIABLE, "auto"))
+    adder: Adder
+    if way == "nccl":
+        adder = NcclAdder(gpu, communicator)
+    elif way == "mpi-cuda":
+        adder = CudaAwareAdder(gpu, communicator)
+    else:
+        adder = HostAdder(gpu, communicator)
+    if communicator.rank == 0:
+        log.info("sums over %d ranks by %s (%s)", communicator.size, adder.name, why)
+    return adder
+
+
+class NcclAdder:
+    """Sums by NCCL, from GPU to GPU, queued on the GPU's stream (an `Adder`).
+
+    NCCL reports what fails on the way (a broken link, a rank that is gone) only when asked. A
+    thread asks, and ends all ranks then: the GPU would wait for ever.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    communicator : Communicator
+        Brings NCCL's id from rank 0 to the others.
+    """
+
+    def __init__(self, gpu: Gpu, communicator: Communicator) -> None:
+        # What NCCL has to say about a failure belongs in the log.
+        os.environ.setdefault("NCCL_DEBUG", "WARN")
+        self._nccl: Any = importlib.import_module("nccl.bindings.nccl")
+        self._gpu, self._communicator = gpu, communicator
+        self._types = {
+            np.dtype(np.float32): int(self._nccl.DataType.Float32),
+            np.dtype(np.float64): int(self._nccl.DataType.Float64),
+        }
+        self.name = f"NCCL {_version(self._nccl.get_version())}"
+        lead = bytes(self._nccl.get_unique_id()) if communicator.rank == 0 else b""
+        unique = self._nccl.UniqueId.from_buffer(communicator.gather(lead)[0])
+        self._comm: Any = None
+        self._fault: Exception | None = None
+        self._end = threading.Event()
+        self._opening = threading.Thread(target=self._open, args=(unique,), daemon=True)
+        self._opening.start()
+
+    def add_up(self, array: DeviceArray) -> None:
+        """Queue the sum of float32 or float64 numbers over all ranks, in place of them."""
+        comm, gpu = self._opened(), self._gpu
+        with gpu.profiler.measure("sum over ranks", gpu.stream):
+            try:
+                self._nccl.all_reduce(
+                    array.pointer, array.pointer, array.size, self._types[array.dtype],
+                    int(self._nccl.RedOp.Sum), comm, gpu.stream.handle,
+                )  # fmt: skip
+            except self._nccl.NCCLError as error:
+                raise self._explain(error) from error
+
+    def close(self) -> None:
+        """Give NCCL's memory and threads back; all ranks are done with their sums."""
+        comm = self._opened()
+        self._end.set()
+        self._watch.join()
+        self._nccl.comm_destroy(comm)
+
+    def _open(self, unique: Any) -> None:
+        """Meet the other ranks; in a thread, as it takes half a second."""
+        try:
+            self._gpu.make_current()
+            size, rank = self._communicator.size, self._communicator.rank
+            self._comm = self._nccl.comm_init_rank(size, unique, rank)
+        except self._nccl.NCCLError as error:
+            self._fault = self._explain(error)
+        except JobError as error:
+            self._fault = error
+        else:
+            self._watch = threading.Thread(target=self._look_after, daemon=True)
+            self._watch.start()
+
+    def _opened(self) -> Any:
+        self._opening.join()
+        if self._fault is not None:
+            raise self._fault
+        return self._comm
+
+    def _look_after(self) -> None:
+        while not self._end.wait(_WATCH_SECONDS):
+            status = self._nccl.comm_get_async_error(self._comm)
+            if status not in (self._nccl.Result.Success, self._nccl.Result.InProgress):
+                text = self._nccl.get_error_string(int(status))
+                self._communicator.fail(self._explain(text))
+                return
+
+    def _explain(self, error: object) -> JobError:
+        words = self._nccl.get_last_error(self._comm or self._nccl.Comm())
+        return JobError(
+            f"NCCL failed on rank {self._communicator.rank}: {error}"
+            + (f" ({words.strip()})" if words.strip() else ""),
+            "solver.log has NCCL's own words; config.toml's sums = \"host\" goes without NCCL",
+        )
+
+
+class CudaAwareAdder:
+    """Sums by an MPI library that takes GPU memory (an `Adder`)."""
+
+    def __init__(self, gpu: Gpu, communicator: Communicator) -> None:
+        self._gpu, self._communicator = gpu, communicator
+        self.name = f"CUDA-aware MPI ({communicator.library})"
+
+    def add_up(self, array: DeviceArray) -> None:
+        """Replace an array by its sum over all ranks, and wait for it."""
+        self._gpu.stream.synchronize()  # MPI knows nothing of streams
+        self._communicator.sum_array(array)
+
+    def close(self) -> None:
+        """Nothing was taken."""
+
+
+class HostAdder:
+    """Sums by MPI through page-locked host memory (an `Adder`)."""
+
+    def __init__(self, gpu: Gpu, communicator: Communicator) -> None:
+        self._gpu, self._communicator = gpu, communicator
+        self.name = f"MPI through page-locked host memory ({communicator.library})"
+        self._staged: dict[tuple[int, np.dtype], NDArray] = {}
+
+    def add_up(self, array: DeviceArray) -> None:
+        """Replace an array by its sum over all ranks, and wait for it but for the way back."""
+        key = array.size, array.dtype
+        if key not in self._staged:
+            self._staged[key] = self._gpu.pinned((array.size,), array.dtype)
+        staged, stream = self._staged[key], self._gpu.stream
+        drv.memcpy_dtoh_async(staged, array.pointer, stream)
+        stream.synchronize()
+        self._communicator.sum_array(staged)
+        drv.memcpy_htod_async(array.pointer, staged, stream)
+
+    def close(self) -> None:
+        """Let the host memory go."""
+        self._gpu.stream.synchronize()
+        self._staged.clear()
+
+
+def _why_no_nccl() -> str:
+    """Return why NCCL cannot be used by this rank; empty: it can."""
+    if importlib.util.find_spec("nccl") is None:
+        return "nccl4py is missing"
+    try:
+        importlib.import_module("nccl.bindings.nccl").get_version()
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"NCCL cannot be loaded: {' '.join(str(error).split())}"
+    return ""
+
+
+def _version(number: int) -> str:
+    """Return NCCL's number of a version, as 22809, with its points."""
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
