@@ -27,3 +27,15 @@ def test_the_floor_is_of_all_gpus_that_compute(monkeypatch: pytest.MonkeyPatch) 
     for ranks in (2, 3):  # the third shares a GPU
         several = bench._of_the_gpu(recipe.merge({"ranks": ranks}), 1000, 4.0, lines)
         assert several["fraction_of_copy_floor"] == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize(("fft_window", "side"), [("exact", 38), ("fast", 40)])
+def test_the_crop_is_embedded_as_in_a_recipe(fft_window: str, side: int) -> None:
+    measured = bench.run(
+        views=4, window=38, fft_window=fft_window, probe_modes=2, object_modes=1, iterations=2
+    )
+    assert (measured["window"], measured["fft_window"]) == (38, side)
+    # The speed is that of the measured pixels: a rim costs time and earns nothing.
+    assert measured["gpx_mode_iterations_per_second"] * measured["seconds_per_iteration"] == (
+        pytest.approx(4 * 38**2 * 2 / 1e9)
+    )

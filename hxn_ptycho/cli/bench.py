@@ -22,6 +22,10 @@ def bench(
     ranks: Annotated[int, typer.Option(min=1, help="MPI ranks.")] = 1,
     views: Annotated[int, typer.Option(min=1, help="Views of the simulated scan.")] = 100,
     window: Annotated[int, typer.Option(min=8, help="Side of a frame, pixels.")] = 192,
+    fft_window: Annotated[
+        str,
+        typer.Option(help="exact, or fast: frames embedded in the next size with factors 2, 3, 5."),
+    ] = "exact",
     probe_modes: Annotated[int, typer.Option(min=1)] = 5,
     object_modes: Annotated[int, typer.Option(min=1)] = 1,
     iterations: Annotated[int, typer.Option(min=2)] = 20,
@@ -48,6 +52,7 @@ def bench(
             ranks=ranks,
             views=views,
             window=window,
+            fft_window=fft_window,
             probe_modes=probe_modes,
             object_modes=object_modes,
             iterations=iterations,
