@@ -168,7 +168,7 @@ def table(measured: Mapping[str, Any]) -> str:
     head = (
         "case", "GPUs", "sums", f"s for {measured['iterations']} iterations", "the paper, s",
         "ms an iteration", "speed-up", "efficiency", "sums, ms", "of an iteration",
-        "least for the sums, ms", "GPU memory, all together", "total, s",
+        "least for the sums, ms", "memory of a GPU", "total, s",
     )  # fmt: skip
     if measured["device"] == "cpu":
         head = ("case", "ranks", *head[2:])

@@ -35,6 +35,7 @@ def run(
     algorithm: str = "DM",
     precision: str = "single",
     storage: str = "single",
+    sums: str = "auto",
     profile: bool = False,
 ) -> dict[str, Any]:
     """Reconstruct simulated data and measure.
@@ -49,6 +50,8 @@ def run(
         Side of a frame, pixels.
     fft_window : {"exact", "fast"}
         "fast", as in a recipe: frames embedded in the next size with factors 2, 3, 5.
+    sums : {"auto", "nccl", "mpi-cuda", "host"}
+        How several GPUs add up, see ``solver/communicator.py``.
     profile : bool
         Also measure each kernel of the GPU, which takes a little time itself.
 
@@ -62,11 +65,13 @@ def run(
         ``memory_bytes`` (peak of the largest rank), and the case, in which ``fft_window`` is the
         side of the FFT window in pixels.
 
-        On a GPU also ``device_memory_bytes`` and ``estimated_memory_bytes`` (what the solver took,
-        and had expected to take), ``copy_bytes_per_second`` (read and written, within one GPU's
-        memory) and ``fraction_of_copy_floor``: the time in which the GPUs would copy the exit waves
-        once and read the counts (2 bytes a pixel) once, over the time of an iteration. With
-        `profile`, ``profile``: ``name``, ``calls``, ``seconds`` and ``share`` of each kernel.
+        On a GPU also ``device_memory_bytes`` and ``estimated_memory_bytes`` (the most that the
+        solver took of one GPU, and had expected to take), ``copy_bytes_per_second`` (read and
+        written, within one GPU's memory) and ``fraction_of_copy_floor``: the time in which the
+        GPUs would copy the exit waves once and read the counts (2 bytes a pixel) once, over the
+        time of an iteration. On several GPUs also ``sum_bytes`` that an iteration adds up,
+        ``sum_seconds`` that this takes by itself, and ``link_bytes_per_second`` of a large sum.
+        With `profile`, ``profile``: ``name``, ``calls``, ``seconds`` and ``share`` of each kernel.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def run(
         fft_window=fft_window,
         checkpoint_every=0,
     )
-    options = _options(choose_device(recipe), profile)
+    options = _options(choose_device(recipe), sums, profile)
     with tempfile.TemporaryDirectory(prefix="hxn-ptycho-bench-") as name:
         home = Home(Path(name)).make()
         folder = home.jobs / "bench"
@@ -133,10 +138,12 @@ def run(
     return measured
 
 
-def _options(device: str, profile: bool) -> list[str]:
+def _options(device: str, sums: str, profile: bool) -> list[str]:
     """Return the solver's options; only a GPU has anything to measure by them."""
     if device == "cuda":
-        return ["--measure-copy", *(["--profile"] if profile else [])]
+        return ["--measure-copy", "--sums", sums, *(["--profile"] if profile else [])]
+    if sums != "auto":
+        raise RecipeError(f"sums = {sums!r} is for several GPUs, and the device is {device!r}")
     if profile:
         raise RecipeError(f"a profile is of a GPU's kernels, and the device is {device!r}")
     return []
@@ -146,14 +153,17 @@ def _of_the_gpu(
     recipe: Recipe, pixels: int, seconds: float, lines: dict[str, list[dict]]
 ) -> dict[str, Any]:
     """Return what is measured on GPUs only; `pixels` of all views, `seconds` an iteration."""
-    started, rate = lines["started"][0], lines["device"][0]["copy_bytes_per_second"]
+    device, finished = lines["device"][0], lines["finished"][0]
+    rate = device["copy_bytes_per_second"]
     floor = copy_floor_bytes(recipe, pixels) / (rate * min(int(recipe.ranks), len(gpus())))
+    of_sums = ("sum_bytes", "sum_seconds", "link_bytes_per_second")
     return {
         "storage": recipe.storage,
-        "device_memory_bytes": started["memory_bytes"],
-        "estimated_memory_bytes": lines["device"][0]["estimated_bytes"],
+        "device_memory_bytes": finished["peak_device_bytes"],
+        "estimated_memory_bytes": device["estimated_bytes"],
         "copy_bytes_per_second": rate,
         "fraction_of_copy_floor": floor / seconds,
+        **{name: device[name] for name in of_sums if name in device},
     }
 
 

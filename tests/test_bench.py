@@ -4,7 +4,7 @@ import pytest
 
 from hxn_ptycho import bench
 from hxn_ptycho.launch import Gpu
-from hxn_ptycho.recipe import Recipe
+from hxn_ptycho.recipe import Recipe, RecipeError
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_the_floor_is_waves_in_and_out_and_counts_in(keys: dict, wave: int) -> N
 def test_the_floor_is_of_all_gpus_that_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "gpus", lambda: (Gpu("H100", 1, (9, 0)),) * 2)
     lines = {
-        "started": [{"memory_bytes": 7}],
+        "finished": [{"peak_device_bytes": 7}],
         "device": [{"copy_bytes_per_second": 18_000.0, "estimated_bytes": 8}],
     }
     recipe = Recipe(device="cuda", ranks=1)
@@ -27,6 +27,9 @@ def test_the_floor_is_of_all_gpus_that_compute(monkeypatch: pytest.MonkeyPatch) 
     for ranks in (2, 3):  # the third shares a GPU
         several = bench._of_the_gpu(recipe.merge({"ranks": ranks}), 1000, 4.0, lines)
         assert several["fraction_of_copy_floor"] == pytest.approx(0.125)
+        assert "sum_bytes" not in several
+    lines["device"][0] |= {"sum_bytes": 9, "sum_seconds": 0.1, "link_bytes_per_second": 1e3}
+    assert bench._of_the_gpu(recipe, 1000, 4.0, lines)["sum_bytes"] == 9
 
 
 @pytest.mark.parametrize(("fft_window", "side"), [("exact", 38), ("fast", 40)])
@@ -39,3 +42,8 @@ def test_the_crop_is_embedded_as_in_a_recipe(fft_window: str, side: int) -> None
     assert measured["gpx_mode_iterations_per_second"] * measured["seconds_per_iteration"] == (
         pytest.approx(4 * 38**2 * 2 / 1e9)
     )
+
+
+def test_how_gpus_add_up_is_no_question_on_a_cpu() -> None:
+    with pytest.raises(RecipeError, match="sums = 'host' is for several GPUs"):
+        bench.run(views=4, window=32, sums="host")

@@ -34,6 +34,9 @@ def bench(
     storage: Annotated[
         str, typer.Option(help="Of exit waves on a GPU: single or half.")
     ] = "single",
+    sums: Annotated[
+        str, typer.Option(help="How several GPUs add up: auto, nccl, mpi-cuda or host.")
+    ] = "auto",
     profile: Annotated[
         bool,
         typer.Option(
@@ -59,6 +62,7 @@ def bench(
             algorithm=algorithm,
             precision=precision,
             storage=storage,
+            sums=sums,
             profile=profile,
         )
     if json:

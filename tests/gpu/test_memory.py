@@ -7,6 +7,8 @@ import gc
 import numpy as np
 import pytest
 
+from hxn_ptycho.solver.memory import Case, Estimate
+
 from ..solver.cases import make_case
 from .cases import cuda_device, run
 
@@ -21,7 +23,7 @@ from .cases import cuda_device, run
     ],
 )
 def test_the_estimate_holds(gpu, plain, storage, double):
-    from hxn_ptycho.solver.cuda.memory import Estimate
+    from hxn_ptycho.solver.cuda.cufft import work_bytes
 
     case = make_case(n=64, views=300, probe_modes=3, shape=(300, 280))
     gc.collect()
@@ -30,20 +32,14 @@ def test_the_estimate_holds(gpu, plain, storage, double):
         run(device, 2)
         device.add_to_average()
         held = gpu.held_bytes - before
-        estimate = Estimate.of(
-            views=300, window=64, probe_modes=3, object_modes=1, object_shape=(300, 280),
-            frame_dtype=np.dtype(np.uint16), double=double, storage=storage, plain=plain,
-        )  # fmt: skip
+        sizes = Case(300, 64, 3, 1, (300, 280), np.uint16, double=double, storage=storage)
+        estimate = Estimate.of(sizes, plain=plain, cufft_bytes=work_bytes)
         assert held <= estimate.total <= 1.2 * held
 
 
 def test_the_headline_keeps_to_what_was_promised(gpu):
     """Exit waves, counts, 10 % more, and 0.6 GB of auxiliary waves: 10,000 x 192 x 192 x 5."""
-    from hxn_ptycho.solver.cuda.memory import Estimate
-
     pixels = 10_000 * 192 * 192
-    estimate = Estimate.of(
-        views=10_000, window=192, probe_modes=5, object_modes=1, object_shape=(1400, 1400),
-        frame_dtype=np.dtype(np.uint16), double=False, storage="single", plain=False,
-    )  # fmt: skip
+    case = Case(10_000, 192, 5, 1, (1400, 1400), np.uint16)
+    estimate = Estimate.of(case, plain=False)
     assert estimate.total <= 1.1 * (pixels * 5 * 8 + pixels * 2) + 0.6e9

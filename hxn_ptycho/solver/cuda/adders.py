@@ -21,6 +21,7 @@ log = logging.getLogger("hxn_ptycho.solver")
 
 #: Set by ``python -m hxn_ptycho.solver --sums``: the way to go, "auto" where it is not set.
 WAY_VARIABLE = "HXN_PTYCHO_SUMS"
+_FIRST_BYTES = 32 * 2**20  # of the sums by which NCCL sets itself up, as large as those to come
 # How often NCCL is asked whether something failed on the way, in seconds.
 _WATCH_SECONDS = 0.5
 
@@ -77,28 +78,35 @@ class NcclAdder:
         unique = self._nccl.UniqueId.from_buffer(communicator.gather(lead)[0])
         self._comm: Any = None
         self._fault: Exception | None = None
+        self._first: DeviceArray | None = gpu.zeros((_FIRST_BYTES // 4,), np.float32)
+        gpu.stream.synchronize()  # the thread's sums are in the order of a stream of their own
+        self._first_stream = drv.Stream()
         self._end = threading.Event()
         self._opening = threading.Thread(target=self._open, args=(unique,), daemon=True)
         self._opening.start()
 
     def add_up(self, array: DeviceArray) -> None:
         """Queue the sum of float32 or float64 numbers over all ranks, in place of them."""
-        comm, gpu = self._opened(), self._gpu
-        with gpu.profiler.measure("sum over ranks", gpu.stream):
+        self._wait_until_open()
+        stream = self._gpu.stream
+        with self._gpu.profiler.measure("sum over ranks", stream):
             try:
-                self._nccl.all_reduce(
-                    array.pointer, array.pointer, array.size, self._types[array.dtype],
-                    int(self._nccl.RedOp.Sum), comm, gpu.stream.handle,
-                )  # fmt: skip
+                self._add_up(array.pointer, array.size, array.dtype, stream)
             except self._nccl.NCCLError as error:
                 raise self._explain(error) from error
 
     def close(self) -> None:
         """Give NCCL's memory and threads back; all ranks are done with their sums."""
-        comm = self._opened()
+        self._wait_until_open()
         self._end.set()
         self._watch.join()
-        self._nccl.comm_destroy(comm)
+        self._nccl.comm_destroy(self._comm)
+
+    def _add_up(self, pointer: int, count: int, dtype: np.dtype, stream: Any) -> None:
+        self._nccl.all_reduce(
+            pointer, pointer, count, self._types[dtype], int(self._nccl.RedOp.Sum), self._comm,
+            stream.handle,
+        )  # fmt: skip
 
     def _open(self, unique: Any) -> None:
         """Meet the other ranks; in a thread, as it takes half a second."""
@@ -106,6 +114,10 @@ class NcclAdder:
             self._gpu.make_current()
             size, rank = self._communicator.size, self._communicator.rank
             self._comm = self._nccl.comm_init_rank(size, unique, rank)
+            # The ways for small and for large sums are set up by the first of each.
+            assert self._first is not None
+            for count in (_FIRST_BYTES // 128, self._first.size):
+                self._add_up(self._first.pointer, count, np.dtype(np.float32), self._first_stream)
         except self._nccl.NCCLError as error:
             self._fault = self._explain(error)
         except JobError as error:
@@ -114,11 +126,15 @@ class NcclAdder:
             self._watch = threading.Thread(target=self._look_after, daemon=True)
             self._watch.start()
 
-    def _opened(self) -> Any:
+    def _wait_until_open(self) -> None:
+        if self._first is None:
+            return
         self._opening.join()
         if self._fault is not None:
             raise self._fault
-        return self._comm
+        self._first_stream.synchronize()
+        self._first.free()
+        self._first = None
 
     def _look_after(self) -> None:
         while not self._end.wait(_WATCH_SECONDS):

@@ -57,6 +57,7 @@ def sums_rate(gpu: Gpu, adder: Adder, sizes: Sequence[int]) -> dict[str, float]:
         times.append(time.perf_counter() - begin)
     for array in (*arrays, large):
         array.free()
+    gpu.forget_peak()
     return {
         "sum_bytes": sum(sizes),
         "sum_seconds": seconds,
@@ -77,4 +78,5 @@ def copy_rate(gpu: Gpu) -> float:
         rates.append(2 * _BYTES / (after.time_since(before) * 1e-3))
     source.free()
     target.free()
+    gpu.forget_peak()
     return statistics.median(rates[2:])  # the first ones start from idle clocks

@@ -320,6 +320,10 @@ class Gpu:
         """
         return self._most_held + self._free_at_first - self.free_bytes() - self.held_bytes
 
+    def forget_peak(self) -> None:
+        """Count the most memory taken from now on: what was measured with is gone."""
+        self._most_held = self.held_bytes
+
     def make_current(self) -> None:
         """Let libraries that a further thread of this process calls use this GPU.
 
