@@ -3,19 +3,121 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 HOME_VARIABLE = "HXN_PTYCHO_HOME"
 
 
 class ConfigError(ValueError):
     """``config.toml`` cannot be used; the message names the file and the key."""
+
+
+# Minutes[:seconds], hours:minutes:seconds, days-hours[:minutes[:seconds]].
+_TIME_LIMIT = re.compile(r"\d+(:\d{1,2}){0,2}|\d+-\d{1,2}(:\d{1,2}){0,2}|UNLIMITED|INFINITE")
+# What a job is started and followed by is not for options to change.
+_NOT_OPTIONS = (
+    *("--array", "--chdir", "--error", "--export", "--export-file", "--help", "--input"),
+    *("--job-name", "--ntasks", "--open-mode", "--output", "--parsable", "--requeue"),
+    *("--test-only", "--usage", "--version", "--wait", "--wrap"),
+    *("-a", "-D", "-e", "-h", "-i", "-J", "-n", "-o", "-W"),
+)
+
+
+class Slurm(BaseModel):
+    """``[slurm]`` of ``config.toml``: jobs go to a cluster's queue instead of to this host.
+
+    The job folders (``HOME/jobs``), the frames and the results must be on a file system that the
+    compute nodes share.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: Annotated[str, Field(description="Partition; default: the cluster's.")] = ""
+    account: Annotated[str, Field(description="Account to charge; default: the user's.")] = ""
+    gpus: Annotated[
+        int, Field(ge=0, description="GPUs of one job, one rank each; 0: compute on CPUs.")
+    ] = 0
+    gpu_memory_gb: Annotated[
+        float | None,
+        Field(gt=0, description="Memory of one GPU there, GB; a job is then checked beforehand."),
+    ] = None
+    tasks: Annotated[
+        int, Field(ge=1, description="CPU ranks of one job, one core each; where gpus is 0.")
+    ] = 1
+    nodes: Annotated[
+        int | None, Field(ge=1, description="Nodes to spread a job over; default: as they come.")
+    ] = None
+    time_limit: Annotated[
+        str,
+        Field(
+            description="After which Slurm ends a job: hours:minutes:seconds, minutes, or "
+            'days-hours:minutes:seconds. "1:00" is one minute.'
+        ),
+    ] = "1:00:00"
+    options: Annotated[
+        tuple[str, ...], Field(description='Further words for sbatch, as ["--qos=beam"].')
+    ] = ()
+    mpi: Annotated[
+        str,
+        Field(
+            description="How ranks find each other: what srun --mpi= is given. pmi2 for MPICH, "
+            "pmix for Open MPI; srun --mpi=list shows what there is; empty: the cluster's default."
+        ),
+    ] = "pmi2"
+    python: Annotated[
+        str, Field(description="Python on the compute nodes; default: the path of this one.")
+    ] = ""
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of one job: one a GPU, else `tasks`."""
+        return self.gpus or self.tasks
+
+    @field_validator("partition", "account", "mpi")
+    @classmethod
+    def _one_word(cls, value: str) -> str:
+        if value.startswith("-") or re.search(r"\s", value):
+            raise ValueError(f"{value!r} is not a name; write further words into options")
+        return value
+
+    @field_validator("time_limit")
+    @classmethod
+    def _slurms_format(cls, value: str) -> str:
+        if not _TIME_LIMIT.fullmatch(value):
+            raise ValueError(
+                f'{value!r} is no time limit of Slurm\'s: write "1:30:00" (hours:minutes:seconds), '
+                '"90" (minutes) or "2-12:00:00" (days-hours:minutes:seconds)'
+            )
+        if not re.search(r"[1-9UI]", value):  # to Slurm that is no limit at all
+            raise ValueError('no time at all; "UNLIMITED" is for no limit')
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _words_of_sbatch(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            name = word.partition("=")[0]
+            if not re.fullmatch(r"--[a-z][a-z-]+(=.*)?|-[A-Za-z].*", word):
+                raise ValueError(f"{word!r} is no option: write each as one word, as --qos=beam")
+            if name in _NOT_OPTIONS or (name[1] != "-" and name[:2] in _NOT_OPTIONS):
+                raise ValueError(
+                    f"{name} is not for options: hxn_ptycho sets it, or needs it unset"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _ranks_on_nodes(self) -> Slurm:
+        if self.nodes and self.nodes > self.ranks:
+            what = f"{self.gpus} GPUs (gpus)" if self.gpus else f"{self.tasks} ranks (tasks)"
+            raise ValueError(f"nodes = {self.nodes} is more than the {what} of a job")
+        return self
 
 
 class Config(BaseModel):
@@ -38,6 +140,16 @@ class Config(BaseModel):
         str,
         Field(description="The mpiexec to launch with; default: the one beside Python, then PATH."),
     ] = ""
+    hosts: Annotated[
+        str,
+        Field(
+            description="A host file for mpiexec: one host a line with its number of slots, as "
+            "node01:4; default: this host."
+        ),
+    ] = ""
+    slurm: Annotated[
+        Slurm | None, Field(description="A table: jobs go to Slurm instead of to mpiexec.")
+    ] = None
     idle_seconds: Annotated[
         float, Field(ge=0, description="A worker without a job ends after so many seconds.")
     ] = 600.0

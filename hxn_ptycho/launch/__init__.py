@@ -1,6 +1,6 @@
-"""Start, watch and end the MPI program: mpiexec on this host.
+"""Start, watch and end the MPI program: mpiexec from this host, or Slurm on a cluster.
 
-Another way to launch (a cluster's queue) is another module here, whose handle is a `Program` too.
+Another way to launch is another module here, whose handle is a `Program` too.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from pathlib import Path
 from .cores import physical_cores
 from .failure import has_result
 from .gpu import Gpu, gpus, why_no_gpu
-from .local import LocalProgram, end_leftover
+from .hosts import slots_of
+from .leftover import end_leftover
+from .local import LocalProgram
 from .mpiexec import Mpiexec, find_mpiexec
 from .program import LaunchError, Program
+from .slurm import SlurmProgram
 
 __all__ = [
     "Gpu",
     "LaunchError",
     "Mpiexec",
     "Program",
+    "SlurmProgram",
     "end_leftover",
     "find_mpiexec",
     "gpus",
     "has_result",
     "launch",
     "physical_cores",
+    "slots_of",
     "why_no_gpu",
 ]
 
@@ -39,8 +44,9 @@ def launch(
     environment: Mapping[str, str] | None = None,
     await_job: bool = False,
     options: Sequence[str] = (),
+    hosts: str = "",
 ) -> Program:
-    """Start the solver on a job folder and return at once.
+    """Start the solver on a job folder, under mpiexec, and return at once.
 
     Standard output and error go to ``solver.log`` in the folder. A program that still runs there
     is ended first, and an earlier result and progress are removed.
@@ -60,11 +66,14 @@ def launch(
         ``job.json``, whose earlier version is removed. Whoever fails to prepare it ends them.
     options : sequence of str
         Further words for the solver's command line, as ``--device cuda``.
+    hosts : str
+        As in config.toml: a host file (`slots_of`); empty: all ranks on this host.
 
     Raises
     ------
     LaunchError
-        If there is no MPI, or the program cannot be started.
+        If there is no MPI, the host file cannot be used or has fewer slots than `ranks`, or the
+        program cannot be started.
     """
     if ranks < 1:
         raise LaunchError(f"{ranks} ranks cannot compute anything: give 1 at least")
@@ -75,4 +84,5 @@ def launch(
         environment,
         await_job=await_job,
         options=options,
+        hosts=hosts,
     )

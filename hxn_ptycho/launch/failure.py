@@ -12,6 +12,8 @@ _LAST_LINES = 8
 _LAST_BYTES = 16_384
 # MPICH: "... EXIT STRING: Killed (signal 9)"; Open MPI: "... exited on signal 9 (Killed)."
 _SIGNAL = re.compile(r"\(signal (\d+)\)|exited on signal (\d+)")
+# Shells and srun say of a program that got signal n that it ended with status 128 + n.
+_SHELL, _MOST = 128, 64
 # mpiexec's own words after a rank has died say nothing about why.
 _NOISE = re.compile(
     r"^=+$|^=   |^YOUR APPLICATION TERMINATED|^This typically refers|^Please see the FAQ|^-+$"
@@ -55,6 +57,8 @@ def _signal(status: int, log: str) -> str:
         number, who = -status, "mpiexec got"
     elif found:
         number, who = int(found[1] or found[2]), "one of its ranks got"
+    elif _SHELL < status <= _SHELL + _MOST:
+        number, who = status - _SHELL, "one of its ranks got"
     else:
         return ""
     try:

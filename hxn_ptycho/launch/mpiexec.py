@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,15 +23,48 @@ class Mpiexec:
     flavour: Literal["MPICH", "Open MPI", "other"]
     version: str
 
-    def command(self, ranks: int) -> list[str]:
-        """Return the words that start `ranks` ranks of the program named after them."""
+    def command(
+        self, ranks: int, hosts: str | os.PathLike[str] = "", hand_on: Sequence[str] = ()
+    ) -> list[str]:
+        """Return the words that start `ranks` ranks of the program named after them.
+
+        Parameters
+        ----------
+        ranks : int
+        hosts : path
+            A host file in this MPI's own form (see `host_lines`); empty: all ranks on this host.
+        hand_on : sequence of str
+            Names of environment variables that ranks on other hosts need too.
+
+        Raises
+        ------
+        LaunchError
+            If there is a host file, and it is not known how to give one to this MPI.
+        """
         words = [str(self.path), "-n", str(ranks)]
+        if os.fspath(hosts):
+            words += self._on_hosts(os.fspath(hosts), hand_on)
         if self.flavour == "Open MPI":  # which refuses root, and more ranks than cores
             # Bound, the threads that read a rank's frames share one core, and so do two jobs.
             words += ["--oversubscribe", "--bind-to", "none"]
             if os.geteuid() == 0:
                 words.append("--allow-run-as-root")
         return words
+
+    def host_lines(self, hosts: Mapping[str, int]) -> str:
+        """Return a host file's text in this MPI's form, which the other refuses."""
+        form = "{} slots={}\n" if self.flavour == "Open MPI" else "{}:{}\n"
+        return "".join(form.format(host, slots) for host, slots in hosts.items())
+
+    def _on_hosts(self, hosts: str, hand_on: Sequence[str]) -> list[str]:
+        if self.flavour == "MPICH":  # hands the whole environment on by itself
+            return ["-f", hosts]
+        if self.flavour == "Open MPI":
+            return ["--hostfile", hosts, *(word for name in hand_on for word in ("-x", name))]
+        raise LaunchError(
+            f"{self.path} is neither of MPICH nor of Open MPI ({self.version}): how it takes a "
+            "host file is not known; remove hosts from config.toml, or name another mpiexec there"
+        )
 
 
 def find_mpiexec(configured: str = "") -> Mpiexec:

@@ -13,32 +13,14 @@ import pytest
 import hxn_ptycho
 from hxn_ptycho.home import Home
 from hxn_ptycho.launch import LaunchError, end_leftover, launch
-from hxn_ptycho.launch.local import PROGRAM_FILE
+from hxn_ptycho.launch.ranks import PROGRAM_FILE
 from hxn_ptycho.solver.job import ResultData, read_progress
 
 from ..jobs import make_job, make_scan
 from ..waiting import until
+from .processes import iterating, ranks_of
 
 LONG = 1_000_000
-
-
-def ranks_of(folder: Path) -> list[int]:
-    """Return the process ids of the ranks (not of mpiexec) that work on a job folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:  # it has just ended
-            continue
-        python = words[0].endswith(Path(sys.executable).name.encode())
-        if python and b"hxn_ptycho.solver" in words and str(folder).encode() in words:
-            found += [int(process.name)] if state != "Z" else []
-    return found
-
-
-def iterating(folder: Path) -> bool:
-    return any(line["event"] == "iteration" for line in read_progress(folder)[0])
 
 
 def test_two_ranks_compute_a_result(home: Home) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hxn_ptycho.home import Home
 from hxn_ptycho.launch import launch
-from hxn_ptycho.launch.local import PROGRAM_FILE
+from hxn_ptycho.launch.ranks import PROGRAM_FILE
 from hxn_ptycho.solver.job import JOB_FILE
 
 from ..jobs import make_job
