@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .home import Home
-from .launch import LaunchError, gpus, launch
+from .home import Config, Home
+from .launch import LaunchError, LocalEngine, gpus
 from .prepare import choose_device, prepare
 from .recipe import Recipe, RecipeError
 from .scan import Scan
@@ -92,15 +92,22 @@ def run(
         fft_window=fft_window,
         checkpoint_every=0,
     )
-    options = _options(choose_device(recipe), sums, profile)
+    engine = LocalEngine(Config())
+    options = _options(choose_device(recipe, engine), sums, profile)
     with tempfile.TemporaryDirectory(prefix="hxn-ptycho-bench-") as name:
         home = Home(Path(name)).make()
         folder = home.jobs / "bench"
         scan = _scan(Path(name) / "frames.h5", views, window)
         job = prepare(scan, recipe, folder, job_uid="bench", derived_uid="bench", home=home)
         recipe = Recipe.make(**job.recipe)
-        program = launch(folder, ranks, options=options)
-        if program.wait() != 0 or program.reason:
+        place = engine.take(str(recipe.device), ranks)
+        if place is None:  # beside another job, no figure would be worth anything
+            busy = engine.busy(str(recipe.device), ranks)
+            raise LaunchError(f"the benchmark {busy}; run it when they are")
+        program = engine.launch(folder, ranks, place, options=options)
+        status = program.wait()
+        place.release()
+        if status != 0 or program.reason:
             raise LaunchError(f"the benchmark failed: {program.reason}")
         lines: dict[str, list[dict]] = {}
         for line in read_progress(folder)[0]:

@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -147,6 +147,17 @@ class Config(BaseModel):
             "node01:4; default: this host."
         ),
     ] = ""
+    share_gpus: Annotated[
+        bool,
+        Field(description="Several jobs at once on the same GPUs of this host; else each waits."),
+    ] = False
+    sums: Annotated[
+        Literal["auto", "nccl", "mpi-cuda", "host"],
+        Field(
+            description="How several GPUs add up: auto (the first that can be used of the next), "
+            "nccl, mpi-cuda (MPI that takes GPU memory), host (MPI through host memory)."
+        ),
+    ] = "auto"
     slurm: Annotated[
         Slurm | None, Field(description="A table: jobs go to Slurm instead of to mpiexec.")
     ] = None

@@ -106,7 +106,7 @@ class Recipe(BaseModel):
     ] = "auto"
     ranks: Annotated[
         int | Literal["auto"],
-        Field(description="MPI ranks; auto: 1 on a GPU, on a CPU one a physical core"),
+        Field(description="MPI ranks; auto: one a GPU, on a CPU one a physical core"),
     ] = "auto"
 
     probe: Annotated[

@@ -16,6 +16,8 @@ import pytest
 
 from hxn_ptycho.catalog import Catalogs, open_catalog, stop_document
 from hxn_ptycho.home import HOME_VARIABLE, Home, find_home
+from hxn_ptycho.launch import physical_cores
+from hxn_ptycho.launch.places import take_cores
 from hxn_ptycho.queue import Queue, QueuedJob
 from hxn_ptycho.recipe import Recipe, RecipeError
 from hxn_ptycho.results import Result, results
@@ -156,7 +158,7 @@ def test_a_failure_is_a_run_too(
 ) -> None:
     monkeypatch.setattr("hxn_ptycho.prepare.resources.available_memory", lambda: 1e9)
     monkeypatch.setattr(
-        "hxn_ptycho.prepare.machine.why_no_gpu", lambda: "no NVIDIA driver on this machine"
+        "hxn_ptycho.launch.gpu.why_no_gpu", lambda: "no NVIDIA driver on this machine"
     )
     before = stop_document(catalogs.raw, scan[0])
     with pytest.raises(ReconstructionError, match=reason) as caught:
@@ -316,3 +318,57 @@ def test_one_worker_serves_unless_another_is_asked_for(
     after = [queue.find(job.job_uid) for job in jobs]
     assert [(job.state, job.attempts) for job in after] == [("failed", 1)] * 6
     assert [result_of(catalogs, job).reason for job in jobs] == ["not today"] * 6
+
+
+CORES = physical_cores()
+
+
+@pytest.mark.skipif(CORES < 2, reason="one core: nothing can run beside")
+def test_small_jobs_run_side_by_side_and_the_next_waits_for_its_place(
+    catalogs: Catalogs, queue: Queue, scan: tuple[str, int]
+) -> None:
+    halves = [LONG.merge({"ranks": CORES // 2, "device": "cpu"})] * 2
+    first, second, third = (
+        submit(queue, scan, recipe) for recipe in (*halves, SHORT.merge({"ranks": CORES}))
+    )
+    worker = Worker(catalogs.home)
+    thread = threading.Thread(target=worker.run, args=(0,))
+    thread.start()
+    try:
+        for job in (first, second):
+            until(lambda job=job: iterating(folder_of(queue, job)), "both to iterate", 120)
+        waits = f"waits for {CORES} cores"
+        until(lambda: queue.find(third.job_uid).reason == waits, "the third to say so")
+        assert queue.find(third.job_uid).state == "queued"
+        queue.cancel(first.job_uid)
+        queue.cancel(second.job_uid)
+        thread.join(120)
+    finally:
+        worker.stop()
+        thread.join(60)
+    after = [queue.find(job.job_uid) for job in (first, second, third)]
+    assert [job.state for job in after] == ["cancelled", "cancelled", "done"]
+    assert after[2].reason == ""
+    exits = [result_of(catalogs, job).exit_status for job in (first, second, third)]
+    assert exits == ["abort", "abort", "success"]
+
+
+def test_by_hand_one_waits_for_a_place_too(catalogs: Catalogs, scan: tuple[str, int]) -> None:
+    everything = take_cores(CORES)
+    assert everything is not None
+    lines: list[dict] = []
+
+    def listen(line: dict) -> None:
+        lines.append(line)
+        if line["event"] == "waiting" and line["reason"]:
+            everything.release()
+
+    result = reconstruct(scan[0], catalogs=catalogs, recipe=SHORT, device="cpu", progress=listen)
+    assert result.exit_status == "success"
+    assert [line for line in lines if line["event"] == "waiting"] == [
+        {"event": "waiting", "reason": "waits for 1 cores"},
+        {"event": "waiting", "reason": ""},
+    ]
+    again = take_cores(CORES)
+    assert again is not None  # all were given back
+    again.release()

@@ -15,6 +15,9 @@ _SIGNAL = re.compile(r"\(signal (\d+)\)|exited on signal (\d+)")
 # Shells and srun say of a program that got signal n that it ended with status 128 + n.
 _SHELL, _MOST = 128, 64
 # mpiexec's own words after a rank has died say nothing about why.
+# MPICH of a rank that it copied from and that was no more (ESRCH): it ends the others by itself
+# then, and nobody tells what became of that one.
+_GONE = re.compile(r"process_vm_(?:readv|writev) failed \(errno 3\)")
 _NOISE = re.compile(
     r"^=+$|^=   |^YOUR APPLICATION TERMINATED|^This typically refers|^Please see the FAQ|^-+$"
 )
@@ -42,6 +45,11 @@ def why_it_failed(folder: Path, status: int) -> str:
     log = _tail(folder / LOG_FILE)
     words = " | ".join([line for line in log if not _NOISE.match(line)][-_LAST_LINES:])
     said = f"; its last words: {words}" if words else f"; {folder / LOG_FILE} says nothing"
+    if _GONE.search("\n".join(log)):
+        return (
+            "one of the solver's ranks died without a word, as by SIGKILL (signal 9) when the "
+            f"machine runs out of memory, and MPI ended the others{said}"
+        )
     killer = _signal(status, "\n".join(log))
     if killer:
         return f"the solver was ended by {killer}{said}"

@@ -8,10 +8,12 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 _DRIVER = "libcuda.so.1"
 _NO_DEVICE = 100
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
+_SHARED = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 # pycuda always; skcuda (cuFFT) for the windows that no fused kernel is made for.
 _PACKAGES = ("pycuda", "skcuda")
 _ADVICE = {
@@ -25,11 +27,26 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: what it is called, its memory, and (major, minor) of what it can compute."""
+    """One GPU.
+
+    Attributes
+    ----------
+    name : str
+    memory_bytes : int
+        0 if unknown, as of GPUs on other hosts.
+    compute_capability : (int, int)
+        Major and minor.
+    shared_block_bytes : int
+        Most shared memory of a block; 0 if unknown.
+    uuid : str
+        As ``CUDA_VISIBLE_DEVICES`` takes it; empty if unknown.
+    """
 
     name: str
     memory_bytes: int
     compute_capability: tuple[int, int]
+    shared_block_bytes: int = 0
+    uuid: str = ""
 
 
 def gpus() -> tuple[Gpu, ...]:
@@ -104,9 +121,14 @@ def _describe(driver: Any, number: int) -> Gpu:
     _ask(driver, driver.cuDeviceGet, ctypes.byref(device), number)
     _ask(driver, driver.cuDeviceGetName, name, len(name), device)
     _ask(driver, driver.cuDeviceTotalMem_v2, ctypes.byref(memory), device)
-    capability = []
-    for attribute in (_MAJOR, _MINOR):
+    found = []
+    for attribute in (_MAJOR, _MINOR, _SHARED):
         value = ctypes.c_int()
         _ask(driver, driver.cuDeviceGetAttribute, ctypes.byref(value), attribute, device)
-        capability.append(value.value)
-    return Gpu(name.value.decode(), memory.value, (capability[0], capability[1]))
+        found.append(value.value)
+    major, minor, shared = found
+    uuid = (ctypes.c_ubyte * 16)()
+    _ask(driver, driver.cuDeviceGetUuid, ctypes.byref(uuid), device)
+    return Gpu(
+        name.value.decode(), memory.value, (major, minor), shared, f"GPU-{UUID(bytes=bytes(uuid))}"
+    )

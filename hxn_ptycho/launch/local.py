@@ -14,7 +14,7 @@ from ..solver.job import LOG_FILE
 from .failure import has_result, why_it_failed
 from .hosts import read_hosts
 from .leftover import end_leftover, signal_group, start_of
-from .mpiexec import Mpiexec
+from .mpiexec import Mpiexec, find_mpiexec
 from .program import LaunchError
 from .ranks import PROGRAM_FILE, make_ready, names_to_hand_on, rank_environment, solver_command
 
@@ -44,6 +44,7 @@ class LocalProgram:
         await_job: bool = False,
         options: Sequence[str] = (),
         hosts: str = "",
+        hold: Sequence[int] = (),
     ) -> None:
         self.folder = folder
         self.ranks = ranks
@@ -70,6 +71,7 @@ class LocalProgram:
                     cwd=folder,
                     env=ranks_environment,
                     start_new_session=True,
+                    pass_fds=tuple(hold),
                 )
         except OSError as error:
             raise LaunchError(f"{mpiexec.path} cannot be started: {error}") from error
@@ -115,9 +117,70 @@ class LocalProgram:
             self._process.wait()
 
     @property
+    def state(self) -> str:
+        """Nothing to tell: it was started at once."""
+        return ""
+
+    @property
     def reason(self) -> str:
         """Why it ended without a result; empty while it runs and if there is one."""
         status = self.poll()
         if status is None or has_result(self.folder):
             return ""
         return why_it_failed(self.folder, status)
+
+
+def launch(
+    folder: str | os.PathLike[str],
+    ranks: int,
+    *,
+    mpiexec: str = "",
+    environment: Mapping[str, str] | None = None,
+    await_job: bool = False,
+    options: Sequence[str] = (),
+    hosts: str = "",
+    hold: Sequence[int] = (),
+) -> LocalProgram:
+    """Start the solver on a job folder, under mpiexec, and return at once.
+
+    Standard output and error go to ``solver.log`` in the folder. A program that still runs there
+    is ended first, and an earlier result and progress are removed.
+
+    Parameters
+    ----------
+    folder : path
+        A job folder that `prepare` made.
+    ranks : int
+        MPI ranks, one thread each.
+    mpiexec : str
+        As in config.toml; empty: see `find_mpiexec`.
+    environment : mapping, optional
+        Variables for the ranks besides this process's.
+    await_job : bool
+        Start before the folder is prepared: the ranks load what they need and wait for its
+        ``job.json``, whose earlier version is removed. Whoever fails to prepare it ends them.
+    options : sequence of str
+        Further words for the solver's command line, as ``--device cuda``.
+    hosts : str
+        As in config.toml: a host file (`slots_of`); empty: all ranks on this host.
+    hold : sequence of int
+        Descriptors of open files that the program's processes are to hold open as well.
+
+    Raises
+    ------
+    LaunchError
+        If there is no MPI, the host file cannot be used or has fewer slots than `ranks`, or the
+        program cannot be started.
+    """
+    if ranks < 1:
+        raise LaunchError(f"{ranks} ranks cannot compute anything: give 1 at least")
+    return LocalProgram(
+        Path(folder).absolute(),
+        ranks,
+        find_mpiexec(mpiexec),
+        environment,
+        await_job=await_job,
+        options=options,
+        hosts=hosts,
+        hold=hold,
+    )

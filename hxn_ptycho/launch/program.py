@@ -28,5 +28,9 @@ class Program(Protocol):
         """End it, all ranks: asked first, killed after `grace` seconds. Return when it is gone."""
 
     @property
+    def state(self) -> str:
+        """Where it is on its way to its first sign of life; empty: it was started at once."""
+
+    @property
     def reason(self) -> str:
         """Why an ended program has no result, for the person at the beamline; empty: it has."""

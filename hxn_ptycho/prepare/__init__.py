@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..home import Home
+from ..launch import engine_of
 from ..optics import energy_from_wavelength
 from ..recipe import Recipe, RecipeError
 from ..scan import Scan
@@ -47,7 +48,7 @@ def prepare(
     job_uid, derived_uid : str
         Of the job, and of the run it will be published as.
     home : Home
-        Where results named by uid are looked for.
+        Where results named by uid are looked for; its config.toml says where jobs run.
 
     Returns
     -------
@@ -60,14 +61,17 @@ def prepare(
         If the scan cannot be reconstructed; before any work, with the numbers.
     RecipeError
         If the recipe cannot be used for this scan.
+    ConfigError, LaunchError
+        If config.toml or its host file cannot be used.
     """
-    recipe = resolve(recipe, scan.number_of_frames)
+    engine = engine_of(home.config())
+    recipe = resolve(recipe, scan.number_of_frames, engine)
     check_scan(scan)
     window = choose_window(scan, recipe)
     check_positions(scan, window)
     check_files(scan, folder)
     ranks = int(recipe.ranks)
-    check_resources(scan, recipe, window, ranks, (folder, home.results))
+    check_resources(scan, recipe, window, ranks, (folder, home.results), engine)
 
     probe = probe_start(scan, recipe, window, home)
     obj = object_start(recipe, window, home)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..launch import gpus
+from ..launch import Engine, Gpu
 from ..recipe import Recipe
 from ..scan import Scan, ScanError
+from ..solver.memory import LARGEST_SHARED_BYTES, Case, Estimate, fewest_gpus, why_not_fused
 from .checks import existing_parent
 from .window import Window
+
+log = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _RANK_BYTES = 150e6  # a rank's Python, numba and MPI
@@ -20,7 +25,12 @@ _SPARE_DISK_BYTES = 100e6
 
 
 def check_resources(
-    scan: Scan, recipe: Recipe, window: Window, ranks: int, folders: tuple[Path, ...]
+    scan: Scan,
+    recipe: Recipe,
+    window: Window,
+    ranks: int,
+    folders: tuple[Path, ...],
+    engine: Engine,
 ) -> None:
     """Check memory, of the GPUs too, and disk space.
 
@@ -30,16 +40,18 @@ def check_resources(
         With its device resolved.
     folders : tuple of Path
         Where the job and its result are written.
+    engine : Engine
+        Where it will run.
 
     Raises
     ------
     ScanError
         If one of them cannot be enough.
     """
-    check_memory(needed_memory(scan, recipe, window, ranks), available_memory(), recipe)
+    if engine.on_this_host():
+        check_memory(needed_memory(scan, recipe, window, ranks), available_memory(), recipe)
     if recipe.device == "cuda":
-        total = sum(gpu.memory_bytes for gpu in gpus()[:ranks])
-        check_gpu_memory(gpu_memory(scan, recipe, window), total, recipe)
+        check_gpu_memory(memory_case(scan, recipe, window), recipe, engine.gpus())
     needed = needed_disk(scan, recipe, window)
     for folder in folders:
         free = shutil.disk_usage(existing_parent(folder)).free
@@ -67,33 +79,59 @@ def check_memory(needed: float, available: float, recipe: Recipe) -> None:
         )
 
 
-def check_gpu_memory(needed: float, total: float, recipe: Recipe) -> None:
-    """Refuse what cannot fit into the memory of the GPUs; the solver asks how much is free.
+def check_gpu_memory(case: Case, recipe: Recipe, gpus: Sequence[Gpu]) -> None:
+    """Say what a job takes of each GPU, and refuse what cannot fit.
+
+    Of each GPU all memory is counted, as others may end before it runs; the solver asks again, how
+    much is free. GPUs whose memory is not known are left to it altogether.
 
     Raises
     ------
     ScanError
-        With both numbers.
+        With the numbers, and how many such GPUs would do.
     """
-    if needed < total:
+    ranks = int(recipe.ranks)
+    # Unknown only of GPUs of other hosts; all that can take that many modes have enough of it.
+    shared = min((gpu.shared_block_bytes for gpu in gpus), default=0) or LARGEST_SHARED_BYTES
+    plain = bool(why_not_fused(case, shared))
+    estimate = Estimate.of(case, ranks, plain=plain)
+    log.info("each of %d GPU ranks needs %s", ranks, estimate)
+    least = min(gpus, key=lambda gpu: gpu.memory_bytes, default=None)
+    if least is None or not least.memory_bytes:
         return
+    on_one = -(-ranks // len(gpus))  # ranks that share a GPU
+    if estimate.fits(least.memory_bytes / on_one):
+        return
+    sharing = f", which {on_one} ranks share" if on_one > 1 else ""
+    would_do = fewest_gpus(case, least.memory_bytes, plain=plain)
+    if would_do is None:
+        advice = "no number of such GPUs would do: "
+    elif would_do <= len(gpus):
+        advice = f"{would_do} GPUs would do: ranks = {would_do}; or "
+    else:
+        advice = f"{would_do} such GPUs would do, and there are {len(gpus)}; or "
     half = 'storage = "half", ' if recipe.storage == "single" and _may_be_half(recipe) else ""
     raise ScanError(
-        f"the reconstruction needs {_size(needed)} of GPU memory and there are {_size(total)}: use "
-        f"fewer modes (probe_modes = {recipe.probe_modes}, object_modes = {recipe.object_modes}), "
-        f'a smaller window, {half}more GPUs, or device = "cpu"'
+        f"each of {ranks} ranks needs {estimate} of GPU memory and {least.name} has "
+        f"{_size(least.memory_bytes)}{sharing}: {advice}use fewer modes (probe_modes = "
+        f"{recipe.probe_modes}, object_modes = {recipe.object_modes}), a smaller window, {half}or "
+        'device = "cpu"'
     )
 
 
-def gpu_memory(scan: Scan, recipe: Recipe, window: Window) -> float:
-    """Return the bytes that exit waves and counts take of all GPUs together: most of what is used.
-
-    Counts are kept as 16-bit integers where the detector gives no more, else in 4 bytes.
-    """
-    dtype = np.dtype(scan.frame_dtype)
-    count_bytes = 2 if dtype.kind in "ui" and dtype.itemsize <= 2 else 4
-    counts = scan.number_of_frames * window.fft_window**2 * count_bytes
-    return _wave_values(scan, recipe, window) * _wave_bytes(recipe) + counts
+def memory_case(scan: Scan, recipe: Recipe, window: Window) -> Case:
+    """Return what a job's GPU memory depends on."""
+    rows, columns = _object_shape(scan, window)
+    return Case(
+        views=scan.number_of_frames,
+        window=window.fft_window,
+        probe_modes=_modes(recipe),
+        object_modes=recipe.object_modes,
+        object_shape=(rows, columns),
+        frame_dtype=scan.frame_dtype,
+        double=recipe.precision == "double",
+        storage=recipe.storage,
+    )
 
 
 def needed_memory(scan: Scan, recipe: Recipe, window: Window, ranks: int) -> float:
@@ -142,22 +180,20 @@ def _wave_values(scan: Scan, recipe: Recipe, window: Window) -> int:
     return scan.number_of_frames * modes * window.fft_window**2
 
 
-def _wave_bytes(recipe: Recipe) -> int:
-    """Return the bytes of a complex number of an exit wave on a GPU."""
-    return 4 if recipe.storage == "half" else _complex_bytes(recipe)
-
-
 def _may_be_half(recipe: Recipe) -> bool:
     return recipe.precision == "single" and recipe.object_modes == 1
 
 
-def _picture_values(scan: Scan, recipe: Recipe, window: Window) -> float:
+def _picture_values(scan: Scan, recipe: Recipe, window: Window) -> int:
     """Return how many complex numbers object and probe have together."""
+    rows, columns = _object_shape(scan, window)
+    return recipe.object_modes * rows * columns + _modes(recipe) * window.fft_window**2
+
+
+def _object_shape(scan: Scan, window: Window) -> tuple[int, int]:
     extent = np.ptp(scan.positions_m, axis=0) / window.object_pixel_m
-    rows, columns = extent + window.fft_window + 1
-    return (
-        recipe.object_modes * float(rows) * float(columns) + _modes(recipe) * window.fft_window**2
-    )
+    rows, columns = np.ceil(extent + window.fft_window + 1)
+    return int(rows), int(columns)
 
 
 def _modes(recipe: Recipe) -> int:

@@ -86,8 +86,8 @@ class Queue:
             )
             return select(database, "WHERE job_uid = ?", job_uid)[0]
 
-    def claim(self) -> QueuedJob | None:
-        """Take the oldest queued job for this process, or None; no other process gets the same.
+    def next(self) -> QueuedJob | None:
+        """Return the oldest queued job, which `claim` would take now, or None.
 
         Jobs of workers that died are queued again first.
 
@@ -96,21 +96,57 @@ class Queue:
         QueueError
             If the queue cannot be read or written.
         """
-        with self._connection() as database:  # most polls end here, without a write
-            if not select(database, "WHERE state IN ('queued', 'running')"):
-                return None
-        identity = self._hold_identity()
+        with self._connection() as database:  # most looks end here, without a write
+            held = database.execute(
+                "SELECT DISTINCT worker FROM jobs WHERE state = 'running' AND worker IS NOT ?",
+                (self._name,),
+            ).fetchall()
+            orphans = any(is_free(self._workers() / str(row["worker"])) for row in held)
+            if not orphans:
+                oldest = select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
+                return oldest[0] if oldest else None
         with self._transaction() as database:
             self._requeue_orphans(database)
             oldest = select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
-            if not oldest:
-                return None
-            database.execute(
+            return oldest[0] if oldest else None
+
+    def claim(self, job: QueuedJob | None = None) -> QueuedJob | None:
+        """Take the oldest queued job for this process, or None; no other process gets the same.
+
+        Jobs of workers that died are queued again first.
+
+        Parameters
+        ----------
+        job : QueuedJob, optional
+            Take this one, if it is still queued.
+
+        Raises
+        ------
+        QueueError
+            If the queue cannot be read or written.
+        """
+        if job is None:
+            while oldest := self.next():
+                if claimed := self.claim(oldest):  # else another process was quicker
+                    return claimed
+            return None
+        identity = self._hold_identity()
+        with self._transaction() as database:
+            taken = database.execute(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = ?,"
-                " started = ?, finished = NULL WHERE job_uid = ?",
-                (identity, time.time(), oldest[0].job_uid),
+                " started = ?, finished = NULL, reason = ''"
+                " WHERE job_uid = ? AND state = 'queued'",
+                (identity, time.time(), job.job_uid),
+            ).rowcount
+            return select(database, "WHERE job_uid = ?", job.job_uid)[0] if taken else None
+
+    def note(self, job: QueuedJob, text: str) -> None:
+        """Say what a job that has not ended waits for; empty: nothing any more."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET reason = ? WHERE job_uid = ? AND state IN ('queued', 'running')",
+                (text, job.job_uid),
             )
-            return select(database, "WHERE job_uid = ?", oldest[0].job_uid)[0]
 
     def finish(
         self,
@@ -248,7 +284,13 @@ class Queue:
             # thread_local=False: whichever thread claims, the process lives.
             self._identity = FileLock(folder / name, timeout=0, thread_local=False)
             self._identity.acquire()
-        return Path(self._identity.lock_file).name
+        assert self._name is not None
+        return self._name
+
+    @property
+    def _name(self) -> str | None:
+        """Under which this process has claimed jobs, if it has."""
+        return Path(self._identity.lock_file).name if self._identity else None
 
     def _workers(self) -> Path:
         return self.home.root / "workers"

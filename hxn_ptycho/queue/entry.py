@@ -50,7 +50,7 @@ class QueuedJob:
         failed. Empty for most jobs.
     state : {"queued", "running", "done", "failed", "cancelled"}
     reason : str
-        Why it failed or was cancelled.
+        Why it failed or was cancelled; before that, what it waits for, if for more than its turn.
     result_file : str
         Where the result of a job that is done was published.
     attempts : int

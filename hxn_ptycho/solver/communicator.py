@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +13,8 @@ import numpy as np
 
 from .device import Sums
 from .job import JobError
+
+log = logging.getLogger("hxn_ptycho.solver")
 
 #: How arrays of a GPU are added up over the ranks, best first: NCCL, from GPU to GPU; MPI, where
 #: its library takes GPU memory; MPI through page-locked host memory.
@@ -21,6 +25,14 @@ _SPOKEN = {
     "mpi-cuda": "CUDA-aware MPI",
     "host": "MPI through host memory",
 }
+
+
+# Time for the rank that failed first to say so.
+_LAST_WORDS_SECONDS = 3.0
+
+
+class LostRank(JobError):
+    """Another rank is gone: what that one has to say is to be told before this."""
 
 
 class Adder(Protocol):
@@ -175,7 +187,20 @@ class MpiCommunicator:
         return "" if _takes_gpu_memory(self._mpi.__file__) else f"{self.library} is not CUDA-aware"
 
     def fail(self, error: Exception) -> None:
-        """Report the error and end every rank now: none must wait for one that failed."""
+        """Report the error and end every rank now: none must wait for one that failed.
+
+        What MPI cannot do is mostly because another rank has died. That one is given a moment to
+        say why, or mpiexec to see it and end us: either tells more than what MPI says here.
+        """
+        if isinstance(error, LostRank | self._mpi.Exception):
+            time.sleep(_LAST_WORDS_SECONDS)
+        if isinstance(error, self._mpi.Exception):
+            words = str(error).splitlines()
+            log.error("%s", error)
+            error = LostRank(
+                f"rank {self.rank} lost another rank, or MPI failed: {words[-1]}",
+                "solver.log may say what became of the other",
+            )
         self._report(self.rank, error)
         self._world.Abort(1)
 

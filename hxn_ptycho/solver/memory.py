@@ -16,6 +16,8 @@ from .units import Lines, lines_of
 
 #: Most probe modes of the fused kernels: a block of stage 2 has a warp a mode.
 MOST_MODES = 16
+#: Shared memory of a block where no GPU can be asked: that of Hopper.
+LARGEST_SHARED_BYTES = 227 * 1024
 #: Kept free on a GPU: what the driver takes for kernels and launches.
 SPARE_BYTES = 200e6
 #: What NCCL takes on each GPU: measured with 2.28 on 2 and 4 H200 of one host.
@@ -147,9 +149,11 @@ def fewest_gpus(case: Case, memory_bytes: float, *, plain: bool) -> int | None:
 
     More GPUs hold fewer views each, but each has all of probe and object.
     """
+    if Estimate.of(case, 1, plain=plain).fits(memory_bytes):  # which needs no NCCL
+        return 1
     if not Estimate.of(case, max(1, case.views), plain=plain).fits(memory_bytes):
         return None
-    low, high = 1, max(1, case.views)
+    low, high = 2, max(2, case.views)
     while low < high:
         middle = (low + high) // 2
         if Estimate.of(case, middle, plain=plain).fits(memory_bytes):

@@ -108,7 +108,9 @@ class ProgressBar:
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Show one line of ``progress.jsonl``."""
-        if line["event"] == "prepared":
+        if line["event"] == "waiting":
+            self._progress.update(self._task, description=line["reason"] or "preparing")
+        elif line["event"] == "prepared":
             name = f"reading {line['views']} frames"
             self._progress.update(self._task, description=name, total=line["iterations"])
         elif line["event"] == "started":

@@ -101,6 +101,8 @@ class Watched:
             words.append(f"error {self.error:.3g}")
         if self.seconds_left is not None:
             words.append(f"{self.seconds_left:.0f} s left")
+        if not self.job.ended and self.job.reason:
+            words.append(self.job.reason)
         if self.job.state == "queued":
             words.append(f"for {max(0.0, time.time() - self.job.submitted):.0f} s")
         return "  ".join(words)

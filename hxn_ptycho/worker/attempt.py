@@ -11,7 +11,7 @@ from typing import Any
 from ..beamline import read_scan
 from ..catalog import CatalogError, Catalogs, start_document, stop_document
 from ..home import ConfigError
-from ..launch import LaunchError, Program, has_result, launch, physical_cores
+from ..launch import Engine, LaunchError, Place, Program, engine_of, has_result, physical_cores
 from ..optics import OpticsError
 from ..plot import sample_name, save
 from ..prepare import choose_device, choose_ranks, prepare
@@ -73,6 +73,7 @@ def run_job(
     progress: Listener = lambda line: None,
     interrupt: Callable[[], object] = lambda: None,
     stop_seconds: float = STOP_SECONDS,
+    place: Place | None = None,
 ) -> Path:
     """Reconstruct one job and publish what came of it.
 
@@ -81,13 +82,16 @@ def run_job(
     queued : QueuedJob
     catalogs : Catalogs
     progress : callable
-        Gets ``{"event": "prepared", "views", "iterations", "ranks"}`` and then each line of
-        ``progress.jsonl``.
+        Gets ``{"event": "waiting", "reason"}`` whenever what it waits for changes (empty: for
+        nothing any more), ``{"event": "prepared", "views", "iterations", "ranks"}``, and then each
+        line of ``progress.jsonl``.
     interrupt : callable
         Is called some times a second; raises `Cancelled` or `Interrupted` (or, by hand,
         KeyboardInterrupt) to end the job.
     stop_seconds : float
         How long to wait for the raw run's stop document.
+    place : Place, optional
+        The GPUs or cores that it is to have, released by the caller. Default: they are waited for.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def run_job(
     Cancelled, Interrupted, KeyboardInterrupt
         As `interrupt` raised them. The MPI program has been ended.
     """
-    attempt = _Attempt(queued, catalogs, progress, interrupt)
+    attempt = _Attempt(queued, catalogs, progress, interrupt, place)
     try:
         return attempt.run(stop_seconds)
     except Interrupted:
@@ -117,7 +121,7 @@ def run_job(
         reason = f"unexpected {type(error).__name__}: {error}; see the log"
         log.exception("scan %s failed", queued.scan_id)
     finally:
-        attempt.end_program()
+        attempt.close()
     raise ReconstructionError(attempt.publish_failure(reason), queued.derived_uid)
 
 
@@ -130,6 +134,7 @@ class _Attempt:
         catalogs: Catalogs,
         progress: Listener,
         interrupt: Callable[[], object],
+        place: Place | None,
     ) -> None:
         self.queued = queued
         self.catalogs = catalogs
@@ -138,6 +143,8 @@ class _Attempt:
         self.folder = catalogs.home.jobs / queued.job_uid
         self.raw_start: dict[str, Any] = {"uid": queued.raw_uid, "scan_id": queued.scan_id}
         self.program: Program | None = None
+        self.place = place
+        self.taken: Place | None = None  # the place, where it was taken here
         self.publisher: Publisher | None = None
 
     def run(self, stop_seconds: float) -> Path:
@@ -180,15 +187,16 @@ class _Attempt:
     def compute(self) -> None:
         """Prepare the job folder, run the solver on it, and publish the errors meanwhile."""
         home = self.catalogs.home
-        mpiexec = home.config().mpiexec
+        engine = engine_of(home.config())
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        device = choose_device(self.queued.recipe, engine)
+        early = choose_ranks(self.queued.recipe, device, engine)
+        place = self.place or self.wait_for_place(engine, device, early)
         # The ranks start while the scan is read: a second of what the user waits for. More of them
         # than cores wait until prepare has agreed.
-        device = choose_device(self.queued.recipe)
-        early = choose_ranks(self.queued.recipe, device)
-        if early <= physical_cores():
-            self.program = launch(
-                self.folder, early, mpiexec=mpiexec, await_job=True, options=("--device", device)
+        if engine.starts_early and early <= physical_cores():
+            self.program = engine.launch(
+                self.folder, early, place, await_job=True, options=("--device", device)
             )
         scan = read_scan(self.catalogs.raw, self.queued.raw_uid, home=home)
         job = prepare(
@@ -203,7 +211,7 @@ class _Attempt:
         ranks = int(recipe.ranks)
         if self.program is None or ranks != early:  # fewer views than cores, or more ranks
             self.end_program()
-            self.program = launch(self.folder, ranks, mpiexec=mpiexec)
+            self.program = engine.launch(self.folder, ranks, place)
         self.progress(
             {
                 "event": "prepared",
@@ -226,14 +234,34 @@ class _Attempt:
         if self.program.reason:
             raise JobError(self.program.reason)
 
+    def wait_for_place(self, engine: Engine, device: str, ranks: int) -> Place:
+        """Wait until GPUs or cores are free, and take them."""
+        said = ""
+        while (place := engine.take(device, ranks)) is None:
+            if (busy := engine.busy(device, ranks)) != said:
+                said = busy
+                self.progress({"event": "waiting", "reason": busy})
+            self.interrupt()
+            time.sleep(0.1)
+        self.taken = place
+        if said:
+            self.progress({"event": "waiting", "reason": ""})
+        return place
+
     def wait_for_first_iteration(self) -> None:
         """Leave the cores to the ranks until they compute: what is to be opened here can wait."""
         assert self.program is not None
+        said = ""
         while self.program.poll() is None:
+            if self.program.state != said:
+                said = self.program.state
+                self.progress({"event": "waiting", "reason": said})
             if read_progress(self.folder)[0]:
-                return
+                break
             self.interrupt()
             time.sleep(0.02)
+        if said:
+            self.progress({"event": "waiting", "reason": ""})
 
     def publish(self, result_file: Path) -> Path:
         """Publish the result and draw its picture; return where the result is now."""
@@ -274,6 +302,14 @@ class _Attempt:
             device=recipe.device,
         )
         self.publisher.open()
+
+    def close(self) -> None:
+        """End the MPI program if it still runs, and let others have its place."""
+        try:
+            self.end_program()
+        finally:
+            if self.taken is not None:
+                self.taken.release()
 
     def end_program(self) -> None:
         """End the MPI program if it still runs."""

@@ -15,23 +15,31 @@ from filelock import Timeout
 
 from ..catalog import CatalogError, open_catalog
 from ..home import ConfigError, Home, find_home
+from ..launch import LaunchError, Place, end_leftover, engine_of
+from ..prepare import choose_device, choose_ranks
 from ..queue import Queue, QueuedJob, QueueError
+from ..recipe import RecipeError
 from .attempt import Cancelled, Interrupted, ReconstructionError, run_job
+from .following import Line
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _QUEUE_ATTEMPTS = 5
+_MOST_AT_ONCE = 16  # jobs: each has a thread here, and Slurm does not say when it is enough
 _LOG_BYTES, _LOG_FILES = 1_000_000, 3
 # The RunEngine of the same machine goes first.
 _NICENESS = 5
 
 
 class Worker:
-    """Takes jobs from a home's queue, one at a time, oldest first, until it is idle.
+    """Takes jobs from a home's queue, oldest first, until it is idle.
 
-    SIGTERM or SIGINT ends it: the MPI program of its job is ended, and the job is queued again
-    for the next worker. If it is killed, the next worker finds the job and starts it again.
+    Jobs run side by side as far as there is room: each has its GPUs, or cores, for itself. The
+    oldest that waits is never overtaken, so that none waits for ever.
+
+    SIGTERM or SIGINT ends it: the MPI programs of its jobs are ended, and the jobs are queued again
+    for the next worker. If it is killed, the next worker finds the jobs and starts them again.
 
     Parameters
     ----------
@@ -46,6 +54,8 @@ class Worker:
         self.beside = beside
         self.queue = Queue(self.home)
         self._end = threading.Event()
+        self._running: dict[str, threading.Thread] = {}
+        self._faults: list[Exception] = []
 
     def run(self, until_idle_seconds: float | None = None) -> int:
         """Work until there has been no job for so long; return the number of jobs worked on.
@@ -105,35 +115,100 @@ class Worker:
             log.error("%s", error)  # each job will say so too
         log.info("worker %d is ready", os.getpid())
         worked, last = 0, time.monotonic()
-        while not self._end.is_set():
-            job = self._claim()
-            if job is not None:
-                self._work(job)
-                worked, last = worked + 1, time.monotonic()
-            elif time.monotonic() - last >= idle:
-                break
-            else:
-                self._end.wait(_POLL_SECONDS)
+        try:
+            while not self._end.is_set() and not self._faults:
+                if self._start_next():
+                    worked += 1
+                elif self._any_running():
+                    last = time.monotonic()
+                    self._end.wait(_POLL_SECONDS)
+                elif time.monotonic() - last >= idle:
+                    break
+                else:
+                    self._end.wait(_POLL_SECONDS)
+        finally:
+            for thread in self._running.values():
+                thread.join()
+        if self._faults:
+            raise self._faults[0]
         log.info("worker %d ends after %d jobs", os.getpid(), worked)
         return worked
 
-    def _claim(self) -> QueuedJob | None:
-        """Take the next job; a queue that is not there for a moment is asked again."""
+    def _any_running(self) -> bool:
+        """Whether a job is being worked on."""
+        self._running = {uid: each for uid, each in self._running.items() if each.is_alive()}
+        return bool(self._running)
+
+    def _start_next(self) -> bool:
+        """Begin the oldest queued job, if there is one and room for it."""
+        if self._any_running() and len(self._running) >= _MOST_AT_ONCE:
+            return False
+        job = self._next()
+        if job is None:
+            return False
+        place: Place | None = None
+        try:
+            if not job.refusal and (place := self._take_place(job)) is None:
+                return False
+        except (ConfigError, LaunchError, RecipeError) as error:
+            log.info("scan %s: %s", job.scan_id, error)  # the job will end with it
+        claimed = self.queue.claim(job)
+        if claimed is None:  # cancelled, or another worker was quicker
+            if place is not None:
+                place.release()
+            return False
+        thread = threading.Thread(target=self._work, args=(claimed, place), name=job.job_uid)
+        self._running[job.job_uid] = thread
+        thread.start()
+        return True
+
+    def _take_place(self, job: QueuedJob) -> Place | None:
+        """Take the GPUs or cores of a job; None if they are in use, which the queue then tells."""
+        if job.attempts:  # a program that a dead worker left would hold them
+            end_leftover(self.home.jobs / job.job_uid)
+        engine = engine_of(self.home.config())
+        device = choose_device(job.recipe, engine)
+        ranks = choose_ranks(job.recipe, device, engine)
+        place = engine.take(device, ranks)
+        if place is None and (busy := engine.busy(device, ranks)) != job.reason:
+            log.info("scan %s: %s", job.scan_id, busy)
+            self.queue.note(job, busy)
+        return place
+
+    def _next(self) -> QueuedJob | None:
+        """Return the oldest queued job; a queue that is not there for a moment is asked again."""
         for attempt in range(1, _QUEUE_ATTEMPTS + 1):
             try:
-                return self.queue.claim()
+                return self.queue.next()
             except QueueError as error:
                 log.error("%s", error)
                 if attempt == _QUEUE_ATTEMPTS or self._end.wait(attempt):
                     raise
         raise AssertionError("not reached")
 
-    def _work(self, job: QueuedJob) -> None:
+    def _work(self, job: QueuedJob, place: Place | None) -> None:
+        """Work on one job, in a thread of its own; what must end the worker is kept for it."""
+        try:
+            self._reconstruct(job, place)
+        except Exception as error:
+            log.exception("scan %s: the worker ends", job.scan_id)
+            self._faults.append(error)
+        finally:
+            if place is not None:
+                place.release()
+
+    def _reconstruct(self, job: QueuedJob, place: Place | None) -> None:
         """Work on one job and tell the queue how it ended."""
         log.info("scan %s, run %s: job %s", job.scan_id, job.raw_uid, job.job_uid)
         begun = time.monotonic()
         try:
-            result_file = run_job(job, open_catalog(self.home), interrupt=lambda: self._check(job))
+            result_file = run_job(
+                job,
+                open_catalog(self.home),
+                progress=lambda line: self._tell(job, line),
+                interrupt=lambda: self._check(job),
+                place=place,
+            )
         except Interrupted:
             self.queue.release(job)
             log.info("scan %s: put back into the queue", job.scan_id)
@@ -146,6 +221,16 @@ class Worker:
             self.queue.finish(job, "done", result_file=result_file)
             took = time.monotonic() - begun
             log.info("scan %s: %s after %.1f s", job.scan_id, result_file, took)
+
+    def _tell(self, job: QueuedJob, line: Line) -> None:
+        """Tell the queue what a running job waits for."""
+        if line["event"] == "waiting":
+            if line["reason"]:
+                log.info("scan %s: %s", job.scan_id, line["reason"])
+            try:
+                self.queue.note(job, line["reason"])
+            except QueueError as error:  # no reason to lose the job
+                log.warning("%s", error)
 
     def _check(self, job: QueuedJob) -> None:
         """Raise if this job is not to go on."""

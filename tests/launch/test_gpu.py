@@ -48,7 +48,13 @@ class FakeDriver:
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
-        value._obj.value = self.cards[device.value][{75: 2, 76: 3}[attribute]]
+        value._obj.value = self.cards[device.value][{75: 2, 76: 3}.get(attribute, 1)]
+        if attribute == 97:
+            value._obj.value = 232_448
+        return 0
+
+    def cuDeviceGetUuid(self, uuid: Any, device: Any) -> int:
+        uuid._obj[:] = bytes([device.value] * 16)
         return 0
 
 
@@ -82,8 +88,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_gpus_are_what_the_driver_says(machine: Machine) -> None:
     machine(FakeDriver(H100, A100))
     assert gpus() == (
-        Gpu("NVIDIA H100 80GB HBM3", 85_000_000_000, (9, 0)),
-        Gpu("NVIDIA A100", 42_000_000_000, (8, 0)),
+        Gpu(
+            "NVIDIA H100 80GB HBM3",
+            85_000_000_000,
+            (9, 0),
+            232_448,
+            "GPU-00000000-0000-0000-0000-000000000000",
+        ),
+        Gpu(
+            "NVIDIA A100",
+            42_000_000_000,
+            (8, 0),
+            232_448,
+            "GPU-01010101-0101-0101-0101-010101010101",
+        ),
     )
     assert why_no_gpu() == ""
 

@@ -19,9 +19,9 @@ STANDING_IN = """
 import os, sys, types
 from hxn_ptycho.solver import __main__ as program
 cuda = types.ModuleType("hxn_ptycho.solver.cuda.backend")
-cuda.warm_up = lambda rank: print("loaded cuda for rank", rank)
+cuda.warm_up = lambda communicator: print("loaded cuda for rank", communicator.rank)
 sys.modules[cuda.__name__] = cuda
-names = ("HXN_PTYCHO_PROFILE", "HXN_PTYCHO_MEASURE_COPY")
+names = ("HXN_PTYCHO_PROFILE", "HXN_PTYCHO_MEASURE_COPY", "HXN_PTYCHO_SUMS")
 program.reconstruct = lambda *arguments: print(*map(os.environ.get, names))
 sys.exit(program.main(sys.argv[1:]))
 """
@@ -30,11 +30,12 @@ sys.exit(program.main(sys.argv[1:]))
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "None None"),
-        (["--profile"], "1 None"),
-        (["--measure-copy"], "None 1"),
-        (["--device", "cuda"], "None None"),  # nothing is waited for
-        (["--await-job", "--device", "cuda"], "loaded cuda for rank 0\nNone None"),
+        ([], "None None auto"),
+        (["--profile"], "1 None auto"),
+        (["--measure-copy"], "None 1 auto"),
+        (["--sums", "host"], "None None host"),
+        (["--device", "cuda"], "None None auto"),  # nothing is waited for
+        (["--await-job", "--device", "cuda"], "loaded cuda for rank 0\nNone None auto"),
     ],
 )
 def test_the_solver_does_as_its_options_say(tmp_path: Path, options: list[str], said: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hxn_ptycho.home import Home
+from hxn_ptycho.home import Config, Home
+from hxn_ptycho.launch import LocalEngine
 from hxn_ptycho.optics import object_pixel
 from hxn_ptycho.prepare import absolute_starts, override, prepare, resolve
 from hxn_ptycho.prepare.resources import available_memory, check_memory, needed_memory
@@ -140,9 +141,9 @@ def test_a_small_overlap_is_warned_of(
 
 
 def test_ranks_are_at_most_the_views() -> None:
-    assert resolve(Recipe(device="cpu"), 1).ranks == 1
+    assert resolve(Recipe(device="cpu"), 1, LocalEngine(Config())).ranks == 1
     with pytest.raises(RecipeError, match="ranks = 26 is more than the scan's 25 views"):
-        resolve(Recipe(device="cpu", ranks=26), 25)
+        resolve(Recipe(device="cpu", ranks=26), 25, LocalEngine(Config()))
 
 
 def test_what_does_not_fit_into_memory_is_refused(scan: Scan) -> None:

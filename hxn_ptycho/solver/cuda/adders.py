@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..communicator import Adder, Communicator, RankOnGpu, choose_way
+from ..communicator import Adder, Communicator, LostRank, RankOnGpu, choose_way
 from ..job import JobError
 from .driver import drv
 from .gpu import DeviceArray, Gpu
@@ -144,9 +144,9 @@ class NcclAdder:
                 self._communicator.fail(self._explain(text))
                 return
 
-    def _explain(self, error: object) -> JobError:
+    def _explain(self, error: object) -> LostRank:
         words = self._nccl.get_last_error(self._comm or self._nccl.Comm())
-        return JobError(
+        return LostRank(
             f"NCCL failed on rank {self._communicator.rank}: {error}"
             + (f" ({words.strip()})" if words.strip() else ""),
             "solver.log has NCCL's own words; config.toml's sums = \"host\" goes without NCCL",
