@@ -35,6 +35,8 @@ def end_leftover(folder: Path, grace: float = 5.0) -> bool:
 
 
 def _end_job(left: dict[str, Any], folder: Path, grace: float) -> bool:
+    if "status" in left:  # it was seen to end
+        return False
     watch = JobWatch(left["slurm_job"], left.get("slurm_cluster", ""))
     job = watch.ask()
     if job is None or job.ended or job.folder != folder.resolve():

@@ -137,7 +137,7 @@ class SlurmProgram:
         """
         if self._status is None:
             self._status = self._decide(self._watch.look())
-            if self._status is not None:
+            if self._status is not None and not self._given_up:
                 ended = {**self._identity, "status": self._status}
                 (self.folder / PROGRAM_FILE).write_text(json.dumps(ended))
         return self._status
@@ -229,7 +229,7 @@ class SlurmProgram:
         return 1
 
     def _tell(self, why: str) -> None:
-        """Log why the job does not start, once, and when Slurm says it for the second time.
+        """Log why the job does not start, once, when Slurm says so for the second time.
 
         A job just submitted gets a reason before Slurm has really looked at it.
         """
@@ -237,7 +237,7 @@ class SlurmProgram:
         if why != said:
             self._keeps = (why, self._watch.heard)
         elif since and self._watch.heard > since:
-            log.warning("Slurm's job %s waits, and will not start as it is: %s", self.number, why)
+            log.warning("Slurm's job %s waits in its queue: %s", self.number, why)
             self._keeps = (why, 0.0)
 
     def _sbatch(self) -> list[str]:

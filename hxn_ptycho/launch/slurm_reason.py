@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ..home import Slurm
 from ..solver.job import LOG_FILE, read_progress
-from .failure import why_it_failed
+from .failure import what_solver_said, why_it_failed
 from .slurm_job import SlurmJob
 
 _LAST_BYTES = 16_384
 # By slurmstepd, into the job's log: from control groups, and from jobacct_gather.
 _OUT_OF_MEMORY = re.compile(r"oom[-_ ]?kill|exceeded (?:job )?memory limit|out of memory", re.I)
 
-# Why a job waits that will not start as it is, by how Slurm's reason begins: what to do about it.
+# Why a job waits that may wait for ever, by how Slurm's reason begins: what to do about it.
 _NEVER = {
     "PartitionTimeLimit": "lower time_limit in config.toml [slurm], or name another partition",
     "PartitionNodeLimit": "lower nodes, gpus or tasks in config.toml [slurm]",
@@ -102,7 +102,7 @@ def describe(job: SlurmJob | None) -> str:
 
 
 def what_keeps(job: SlurmJob) -> str:
-    """Return what to do about a pending job that will not start by waiting; empty: it may."""
+    """Return what to do about a pending job that may wait for ever; empty: its turn will come."""
     if job.state != "PENDING":
         return ""
     for begins, advice in _NEVER.items():
@@ -116,18 +116,18 @@ def why_ended(job: SlurmJob, folder: Path, settings: Slurm) -> str:
 
     What the solver itself says comes first, then what Slurm says.
     """
-    lines, _ = read_progress(folder)
-    if any(line["event"] == "failed" for line in lines):
-        return why_it_failed(folder, job.status)
+    if said := what_solver_said(folder):
+        return said
     on = f" on {job.nodes}" if job.nodes else ""
     number, state = job.number, job.state
-    if state == "OUT_OF_MEMORY" or (state == "FAILED" and _ran_out_of_memory(folder)):
+    if state == "OUT_OF_MEMORY" or (state == "FAILED" and _ran_out_of_memory(job, folder)):
         return (
             f"Slurm's job {number} ran out of the memory it was given{on}: ask for more by "
             'options = ["--mem=0"] (all of a node) in config.toml [slurm], or use more nodes, '
             f"fewer modes or a smaller window; {folder / LOG_FILE} has Slurm's own words"
         )
     if state == "TIMEOUT":
+        lines, _ = read_progress(folder)
         done = sum(line["event"] == "iteration" for line in lines)
         reached = f"after {done} iterations" if done else "before the first iteration was done"
         return (
@@ -157,7 +157,7 @@ def why_ended(job: SlurmJob, folder: Path, settings: Slurm) -> str:
     return f"Slurm's job {number}{on}: {why_it_failed(folder, job.status)}"
 
 
-def _ran_out_of_memory(folder: Path) -> bool:
+def _ran_out_of_memory(job: SlurmJob, folder: Path) -> bool:
     """Whether Slurm's own words in the log say so: the state is then often only FAILED."""
     try:
         with open(folder / LOG_FILE, "rb") as file:
@@ -166,4 +166,8 @@ def _ran_out_of_memory(folder: Path) -> bool:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return False
-    return any("slurmstepd" in line and _OUT_OF_MEMORY.search(line) for line in text.splitlines())
+    step = f"StepId={job.number}."  # the log has earlier attempts too
+    return any(
+        "slurmstepd" in line and step in line and _OUT_OF_MEMORY.search(line)
+        for line in text.splitlines()
+    )

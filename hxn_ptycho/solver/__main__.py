@@ -22,7 +22,7 @@ import sys  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from .communicator import WAYS, Communicator, MpiCommunicator  # noqa: E402
+from .communicator import WAYS, Communicator, LostRank, MpiCommunicator  # noqa: E402
 from .job import JOB_FILE, JobError, ProgressWriter  # noqa: E402
 from .reconstruct import log, reconstruct  # noqa: E402
 
@@ -123,7 +123,9 @@ def _report(folder: Path, rank: int, error: Exception) -> None:
         log.error("the solver failed", exc_info=error)
     if folder.is_dir():
         try:
-            ProgressWriter(folder)("failed", reason=reason, rank=rank, hint=hint)
+            # Of a rank that only missed another, whoever follows asks others first.
+            bereft = {"bereft": True} if isinstance(error, LostRank) else {}
+            ProgressWriter(folder)("failed", reason=reason, rank=rank, hint=hint, **bereft)
         except OSError as fault:
             log.error("progress.jsonl cannot be written: %s", fault)
 

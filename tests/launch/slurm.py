@@ -135,7 +135,7 @@ class Cluster:
             return
         daemon.terminate()
         try:
-            daemon.wait(15)
+            daemon.wait(5)
         except subprocess.TimeoutExpired:
             daemon.send_signal(signal.SIGKILL)
             daemon.wait()
@@ -175,7 +175,7 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 GresTypes=gpu
 KillWait=1
-MessageTimeout=5
+MessageTimeout=2
 InactiveLimit=0
 DefMemPerCPU=500
 NodeName={self.node} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 Gres=gpu:2 State=UNKNOWN

@@ -120,7 +120,7 @@ def test_a_killed_rank_ends_all_and_is_told(home: Home, cluster: Cluster) -> Non
     os.kill(ranks_of(folder)[0], signal.SIGKILL)
     assert program.wait(20) != 0
     assert f"job {program.number} on {cluster.node}" in program.reason
-    assert "task 0: Killed" in program.reason or "task 1: Killed" in program.reason
+    assert "SIGKILL (one of its ranks got signal 9, as when" in program.reason
     until(lambda: not ranks_of(folder), "all ranks to be gone")
 
 
@@ -177,7 +177,7 @@ def test_a_job_that_cannot_start_says_why(
     assert "time_limit in config.toml [slurm]" in program.state
     until(lambda: lives(program) and caplog.records, "the warning")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "will not start as it is: PartitionTimeLimit" in caplog.text
+    assert "waits in its queue: PartitionTimeLimit: lower time_limit" in caplog.text
     program.terminate()
     assert program.poll() is not None
 
@@ -241,9 +241,12 @@ def test_a_failed_node_is_told(home: Home, cluster: Cluster) -> None:
 
 
 def test_a_controller_that_is_away_is_waited_for(
-    home: Home, cluster: Cluster, caplog: pytest.LogCaptureFixture
+    home: Home,
+    cluster: Cluster,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program = run_waiting(home.jobs / "away")
+    program, other = run_waiting(home.jobs / "away"), run_waiting(home.jobs / "lost")
     cluster.stop_controller()
     try:
         until(lambda: lives(program) and "not answered" in program.state, "the silence", 40)
@@ -254,12 +257,18 @@ def test_a_controller_that_is_away_is_waited_for(
             SlurmProgram(home.jobs, 1, Slurm())
         with pytest.raises(LaunchError, match="try again when squeue answers"):
             end_leftover(program.folder)
+        with monkeypatch.context() as patch:  # much later
+            patch.setattr("hxn_ptycho.launch.slurm.PATIENCE_SECONDS", -1.0)
+            assert other.wait(20) == 1
+        assert f"job {other.number} is out of sight" in other.reason
+        assert f"It may still run: scancel {other.number}" in other.reason
     finally:
         cluster.start_controller()
     until(lambda: lives(program) and "not answered" not in program.state, "the answer")
     assert program.poll() is None
     assert program.state == f"runs on {cluster.node}"
     program.terminate()
+    assert end_leftover(other.folder)  # given up, it is still ended by who comes next
 
 
 def test_without_slurm_the_message_says_what_to_do(
