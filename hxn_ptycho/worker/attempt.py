@@ -111,7 +111,7 @@ def run_job(
     except Interrupted:
         raise
     except (Cancelled, KeyboardInterrupt) as error:
-        attempt.end_program()
+        attempt.close()
         attempt.publish_failure(str(error) or "interrupted by hand", "abort")
         raise
     except _FORESEEN as error:
@@ -307,9 +307,10 @@ class _Attempt:
         """End the MPI program if it still runs, and let others have its place."""
         try:
             self.end_program()
-        finally:
-            if self.taken is not None:
-                self.taken.release()
+        except LaunchError as error:  # Slurm does not answer: what came of the job is known
+            log.error("scan %s: %s", self.queued.scan_id, error)
+        if self.taken is not None:
+            self.taken.release()
 
     def end_program(self) -> None:
         """End the MPI program if it still runs."""

@@ -63,7 +63,8 @@ def follow(
             if line["event"] == "started" and line["ranks"] != ranks:
                 raise WrongMpi(
                     f"{ranks} ranks were started but each sees {line['ranks']}: mpiexec is of "
-                    "another MPI than mpi4py; set mpiexec in config.toml to that of mpi4py's MPI"
+                    "another MPI than mpi4py; set mpiexec in config.toml to that of mpi4py's MPI "
+                    "(with Slurm: mpi in its table [slurm])"
                 )
         batch += [line for line in lines if line["event"] == "iteration"]
         if batch and (ended or time.monotonic() - sent >= _BATCH_SECONDS):

@@ -19,7 +19,7 @@ from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
 from hxn_ptycho.solver.job import ResultData, read_progress
 
-from ..launch.test_local import iterating, ranks_of
+from ..launch.processes import iterating, ranks_of
 from ..waiting import until
 from .test_jobs import agree
 
