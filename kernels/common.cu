@@ -53,13 +53,15 @@ __device__ __forceinline__ Real real_of(Bits bits) {
 
 extern "C" {
 
-// density(r) = sum over the modes of |values|^2. values (modes, size). Grid: size / BLOCK.
-__global__ void density(Real* out, const Complex* values, int modes, int size) {
+// Most kernels do `size` pixels of pictures of `stride` pixels a mode: pointers are at the first of them.
+
+// density(r) = sum over the modes of |values|^2. values (modes, stride). Grid: size / BLOCK.
+__global__ void density(Real* out, const Complex* values, int modes, int size, int stride) {
     const int p = blockIdx.x * BLOCK + threadIdx.x;
     if (p >= size) return;
     Real sum = 0;
     for (int mode = 0; mode < modes; ++mode) {
-        const Complex v = values[static_cast<int64_t>(mode) * size + p];
+        const Complex v = values[static_cast<int64_t>(mode) * stride + p];
         sum += v.x * v.x + v.y * v.y;
     }
     out[p] = sum;
@@ -88,15 +90,17 @@ __global__ void sum_windows(
 
 // Denominator of eq. (6): total(r) = sum over the views of intensity(r - r_j); intensity (n, n), total
 // (height, width). Tile (TILE x TILE) number b is overlapped by views listed[starts[b]] ..
-// listed[starts[b + 1] - 1]: nothing is added by atomics. Grid: (tiles across, tiles down), BLOCK threads.
+// listed[starts[b + 1] - 1]: nothing is added by atomics. From row `first` of tiles on. Grid: (tiles
+// across, tiles down), BLOCK threads.
 __global__ void add_windows(
     Real* total, const Real* __restrict__ intensity, const int2* __restrict__ positions,
-    const int* __restrict__ starts, const int* __restrict__ listed, int n, int height, int width
+    const int* __restrict__ starts, const int* __restrict__ listed, int n, int height, int width,
+    int first
 ) {
     constexpr int EACH = TILE * TILE / BLOCK, STEP = TILE / EACH;
-    const int tile = blockIdx.y * gridDim.x + blockIdx.x;
+    const int down = first + blockIdx.y, tile = down * gridDim.x + blockIdx.x;
     const int x = blockIdx.x * TILE + threadIdx.x % TILE;
-    const int y = blockIdx.y * TILE + threadIdx.x / TILE;
+    const int y = down * TILE + threadIdx.x / TILE;
     Real sum[EACH] = {};
     for (int l = starts[tile]; l < starts[tile + 1]; ++l) {
         const int2 corner = positions[listed[l]];
@@ -129,17 +133,17 @@ __global__ void maximum(Bits* most, const Real* values, int size) {
 
 // Eqs. (5), (6): value = numerator / denominator where the denominator is above LEAST_DENOMINATOR of
 // *most; then its amplitude and phase are clamped to `low` .. `high` where asked for. change[2 mode] +=
-// sum |new - old|^2 and change[2 mode + 1] += sum |new|^2, for eq. (7). numerator, value (modes, size);
-// denominator (size). Grid: (size / BLOCK, modes).
+// sum |new - old|^2 and change[2 mode + 1] += sum |new|^2 over pixels begin .. end - 1, for eq. (7).
+// numerator, value (modes, stride); denominator (stride). Grid: (size / BLOCK, modes).
 __global__ void quotient(
     Complex* values, const Complex* numerators, const Real* denominators, const Bits* most, int size,
-    int clamp_amplitude, Real amplitude_low, Real amplitude_high, int clamp_phase, Real phase_low,
+    int stride, int begin, int end, int clamp_amplitude, Real amplitude_low, Real amplitude_high, int clamp_phase, Real phase_low,
     Real phase_high, double* change
 ) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     double moved = 0, norm = 0;
     if (p < size) {
-        const int64_t at = static_cast<int64_t>(mode) * size + p;
+        const int64_t at = static_cast<int64_t>(mode) * stride + p;
         const Complex old = values[at];
         Complex now = old;
         const Real denominator = denominators[p];
@@ -156,8 +160,10 @@ __global__ void quotient(
         }
         values[at] = now;
         const Complex d = {now.x - old.x, now.y - old.y};
-        moved = square(d);
-        norm = square(now);
+        if (p >= begin && p < end) {
+            moved = square(d);
+            norm = square(now);
+        }
     }
     add_block(change + 2 * mode, moved);
     add_block(change + 2 * mode + 1, norm);
@@ -182,15 +188,15 @@ __global__ void roll_picture(Complex* out, const Complex* in, int height, int wi
     out[first + static_cast<int64_t>(row) * width + column] = in[first + p];
 }
 
-// sums[2 mode ..] += Re, Im of sum conj(values) first; powers[mode] += sum |values|^2. (modes, size).
+// sums[2 mode ..] += Re, Im of sum conj(values) first; powers[mode] += sum |values|^2. (modes, stride).
 // Grid: (size / BLOCK, modes).
 __global__ void overlap(
-    double* sums, double* powers, const Complex* values, const Complex* first, int size
+    double* sums, double* powers, const Complex* values, const Complex* first, int size, int stride
 ) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     double re = 0, im = 0, power = 0;
     if (p < size) {
-        const int64_t at = static_cast<int64_t>(mode) * size + p;
+        const int64_t at = static_cast<int64_t>(mode) * stride + p;
         const Complex a = values[at], b = first[at];
         re = static_cast<double>(a.x) * b.x + static_cast<double>(a.y) * b.y;
         im = static_cast<double>(a.x) * b.y - static_cast<double>(a.y) * b.x;
@@ -201,17 +207,26 @@ __global__ void overlap(
     add_block(powers + mode, power);
 }
 
-// total += values, turned to the phase of the first iterate: by sums of `overlap`. total (modes, size).
+// total += values, turned to the phase of the first iterate: by sums of `overlap`. total (modes, stride).
 // Grid: (size / BLOCK, modes).
-__global__ void add_turned(double2* total, const Complex* values, const double* sums, int size) {
+__global__ void add_turned(
+    double2* total, const Complex* values, const double* sums, int size, int stride
+) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     if (p >= size) return;
     const double re = sums[2 * mode], im = sums[2 * mode + 1], length = hypot(re, im);
     const double c = length > 0 ? re / length : 1, s = length > 0 ? im / length : 0;
-    const int64_t at = static_cast<int64_t>(mode) * size + p;
+    const int64_t at = static_cast<int64_t>(mode) * stride + p;
     const Complex v = values[at];
     total[at].x += c * v.x - s * v.y;
     total[at].y += c * v.y + s * v.x;
+}
+
+// numbers += more. Grid: any.
+__global__ void add_numbers(Real* numbers, const Real* more, int64_t count) {
+    const int64_t step = static_cast<int64_t>(gridDim.x) * BLOCK;
+    for (int64_t p = static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x; p < count; p += step)
+        numbers[p] += more[p];
 }
 
 }  // extern "C"

@@ -162,7 +162,9 @@ class MpiCommunicator:
 
     def sum(self, sums: Sums) -> None:
         """Replace numerator and denominator by their sums over all ranks, in place."""
-        if self.size > 1:
+        if sums.add_up is not None:
+            sums.add_up()
+        elif self.size > 1:
             add_up = self._adder.add_up if self._adder else self.sum_array
             for array in sums.pieces:
                 add_up(array)

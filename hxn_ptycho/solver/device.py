@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,11 +60,14 @@ class Sums:
     denominator : array (rows, columns), real
     whole : array, optional
         Real numbers, of which numerator and denominator are two parts: added up at once.
+    add_up : callable, optional
+        Adds up over the ranks what is needed, where the device itself knows better what that is.
     """
 
     numerator: Any
     denominator: Any
     whole: Any = None
+    add_up: Callable[[], None] | None = None
 
     @property
     def pieces(self) -> tuple[Any, ...]:
@@ -156,10 +160,16 @@ class Device(Protocol):
         """Add the probe and object of the moment to their means."""
 
     def means(self) -> tuple[Complex, Complex]:
-        """Return mean probe and object on the host, complex128, as `finish.Average.means`."""
+        """Return mean probe and object on the host, complex128, as `finish.Average.means`.
+
+        All ranks call it: each may have a part of the object only.
+        """
 
     def get(self) -> tuple[Complex, Complex]:
-        """Return copies of probe (M_P, n, n) and object (M_O, H, W) on the host."""
+        """Return copies of probe (M_P, n, n) and object (M_O, H, W) on the host.
+
+        All ranks call it, as `means`.
+        """
 
     def set(self, probe: Complex, obj: Complex) -> None:
         """Replace probe and object; the exit waves stay."""

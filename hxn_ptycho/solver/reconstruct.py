@@ -125,9 +125,10 @@ def _reconstruct(
     on_device = max(communicator.gather(backend.peak_bytes()))
     if progress is None:
         return None
+    kind = np.complex128 if recipe["precision"] == "double" else np.complex64
     result = ResultData(
-        object=obj.astype(np.result_type(device.get()[1])),
-        probe=probe.astype(np.result_type(device.get()[0])),
+        object=obj.astype(kind),
+        probe=probe.astype(kind),
         positions=geometry.positions[used],
         positions_m=inputs.positions_m[used],
         iteration=np.array([report.iteration for report in history.reports]),
@@ -216,6 +217,9 @@ class _History:
                 "try a smaller beta, a better first probe, or clamp the object with "
                 "object_amplitude = [0, 1.2]",
             )
+        every = self.job.recipe["checkpoint_every"]
+        checkpoint = bool(every) and report.iteration % every == 0
+        pictures = self.device.get() if checkpoint else None  # which all ranks must ask for
         if self.progress is None:
             return
         self.progress(
@@ -226,9 +230,8 @@ class _History:
             error_fourier=report.error_fourier,
             seconds=report.seconds,
         )
-        every = self.job.recipe["checkpoint_every"]
-        if every and report.iteration % every == 0:
-            probe, obj = self.device.get()
+        if pictures is not None:
+            probe, obj = pictures
             path = self.folder / CHECKPOINT_FILE
             write_arrays(path, object_origin_m=self.origin_m, probe=probe, object=obj)
 

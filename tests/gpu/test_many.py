@@ -17,7 +17,7 @@ from hxn_ptycho.launch import gpus, launch
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
-from hxn_ptycho.solver.job import ResultData, read_progress
+from hxn_ptycho.solver.job import ResultData, read_array, read_progress
 
 from ..launch.processes import iterating, ranks_of
 from ..waiting import until
@@ -41,6 +41,12 @@ def home(tmp_path) -> Home:
 def data():
     """121 views: neither 2 nor 4 ranks can share them evenly."""
     return dataset(n=64, grid=(11, 11), probe_modes=2, photons=1e6, step_px=5)
+
+
+@pytest.fixture(scope="module")
+def tall():
+    """203 views one below the other: four ranks have bands of which two see each row at most."""
+    return dataset(n=64, grid=(29, 7), probe_modes=2, photons=1e6, step_px=14)
 
 
 def make(data, home: Home, views: int | None = None, **keys):
@@ -85,6 +91,42 @@ def test_ranks_agree_with_one(home, data, ranks, precision, tolerance, way):
     for name in ("probe", "object", "error_probe", "error_object"):
         assert distance(getattr(several, name), getattr(one, name)) < tolerance, name
     np.testing.assert_array_equal(several.positions, one.positions)
+
+
+@two_and_four
+@pytest.mark.parametrize(
+    ("keys", "tolerance"),
+    [
+        ({"precision": "double"}, 1e-10),
+        ({"precision": "double", "object_modes": 2, "update_order": "OP"}, 1e-10),
+        ({"precision": "double", "object_amplitude": (0.0, 1.1), "checkpoint_every": 7}, 1e-10),
+        ({}, 1e-4),
+    ],
+)
+def test_only_shared_rows_of_the_object_travel(home, tall, ranks, keys, tolerance):
+    """The probe begins beside the middle, so that all is moved; means, checkpoints are whole."""
+    start = home.data / "beside.npy"
+    np.save(start, np.roll(tall.probe, (4, -3), (1, 2)))
+    folder = make(tall, home, probe=str(start), average_start=0.5, **keys)
+    one, _ = run(folder, 1)
+    checkpoint = None
+    if "checkpoint_every" in keys:
+        checkpoint, _ = read_array("checkpoint.h5:/object", folder)
+    several, lines = run(folder, ranks)
+    assert "rows are added up, which two ranks see" in lines["device"][0]["object_sums"]
+    for name in ("probe", "object", "error_probe", "error_object"):
+        assert distance(getattr(several, name), getattr(one, name)) < tolerance, name
+    assert several.error_fourier == pytest.approx(one.error_fourier, rel=tolerance)
+    if checkpoint is not None:
+        again, _ = read_array("checkpoint.h5:/object", folder)
+        assert distance(again, checkpoint) < tolerance
+
+
+@two_and_four
+def test_else_all_rows_travel_and_it_says_why(home, data, ranks):
+    folder = make(data, home, iterations=2)
+    _, lines = run(folder, ranks)
+    assert lines["device"][0]["object_sums"].startswith("all rows are added up: ")
 
 
 @two_and_four

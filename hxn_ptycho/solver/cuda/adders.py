@@ -7,6 +7,8 @@ import importlib.util
 import logging
 import os
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -87,13 +89,47 @@ class NcclAdder:
 
     def add_up(self, array: DeviceArray) -> None:
         """Queue the sum of float32 or float64 numbers over all ranks, in place of them."""
-        self._wait_until_open()
         stream = self._gpu.stream
-        with self._gpu.profiler.measure("sum over ranks", stream):
-            try:
-                self._add_up(array.pointer, array.size, array.dtype, stream)
-            except self._nccl.NCCLError as error:
-                raise self._explain(error) from error
+        with self._explained(), self._gpu.profiler.measure("sum over ranks", stream):
+            self._add_up(array.pointer, array.size, array.dtype, stream)
+
+    def take_largest(self, array: DeviceArray) -> None:
+        """Queue the largest over all ranks of numbers of type uint64, in place of them."""
+        with self._explained():
+            self._nccl.all_reduce(
+                array.pointer, array.pointer, array.size, int(self._nccl.DataType.Uint64),
+                int(self._nccl.RedOp.Max), self._comm, self._gpu.stream.handle,
+            )  # fmt: skip
+
+    def exchange(self, pieces: Sequence[tuple[int, int, int, int]], dtype: np.dtype) -> None:
+        """Queue pieces sent to and received from other ranks, all at once.
+
+        Parameters
+        ----------
+        pieces : sequence of (rank, address sent from, address received at, numbers)
+        dtype : dtype
+            float32 or float64.
+        """
+        nccl, stream, kind = self._nccl, self._gpu.stream.handle, self._types[dtype]
+        with self._explained(), self._at_once():
+            for peer, mine, theirs, count in pieces:
+                nccl.send(mine, count, kind, peer, self._comm, stream)
+                nccl.recv(theirs, count, kind, peer, self._comm, stream)
+
+    def broadcast(self, pieces: Sequence[tuple[int, int, int]], dtype: np.dtype) -> None:
+        """Queue pieces handed from one rank to all others, all at once.
+
+        Parameters
+        ----------
+        pieces : sequence of (rank that has it, address, numbers)
+            Alike on all ranks, but for the addresses.
+        dtype : dtype
+            float32 or float64.
+        """
+        stream, kind = self._gpu.stream.handle, self._types[dtype]
+        with self._explained(), self._at_once():
+            for root, address, count in pieces:
+                self._nccl.bcast(address, count, kind, root, self._comm, stream)
 
     def close(self) -> None:
         """Give NCCL's memory and threads back; all ranks are done with their sums."""
@@ -125,6 +161,21 @@ class NcclAdder:
         else:
             self._watch = threading.Thread(target=self._look_after, daemon=True)
             self._watch.start()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Wait until NCCL is set up; what it refuses is said in words."""
+        self._wait_until_open()
+        try:
+            yield
+        except self._nccl.NCCLError as error:
+            raise self._explain(error) from error
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        self._nccl.group_start()
+        yield
+        self._nccl.group_end()
 
     def _wait_until_open(self) -> None:
         if self._first is None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..bands import Bands
 from ..communicator import Adder, Communicator
 from ..device import Complex, Projection, Views
-from ..frames import Geometry
+from ..frames import Geometry, share_of
 from ..job import Inputs, Job, JobError
 from ..memory import Case, Estimate, fewest_gpus, why_not_fused
 from ..preparation import FramePlan, Preparation
@@ -22,6 +23,7 @@ from .frames import GpuPreparation
 from .fused import FusedWaves
 from .gpu import MEMORY_HINT, Gpu
 from .plain import PlainWaves
+from .shared_rows import SharedRows
 from .waves import Waves
 
 log = logging.getLogger("hxn_ptycho.solver")
@@ -65,10 +67,11 @@ class CudaBackend:
         if self._adder is not None:
             communicator.use(self._adder)
         self.name = f"cuda ({self._gpu.name})"
+        geometry = Geometry.of(job, inputs.positions_m)
         case = Case(
             views=job.number_of_frames, window=job.fft_window, probe_modes=recipe["probe_modes"],
             object_modes=recipe["object_modes"],
-            object_shape=Geometry.of(job, inputs.positions_m).object_shape,
+            object_shape=geometry.object_shape,
             frame_dtype=job.frame_dtype, double=recipe["precision"] == "double",
             storage=recipe.get("storage", "single"),
         )  # fmt: skip
@@ -82,6 +85,11 @@ class CudaBackend:
             )
         way = f"cuFFT, as the fused kernels do not do {reason}" if reason else "fused kernels"
         self._ranks = communicator.size
+        self._communicator = communicator
+        self._bands = Bands.of(
+            geometry.positions, case.window, case.object_shape[0],
+            lambda rank: share_of(rank, communicator.size, case.views), communicator.size,
+        )  # fmt: skip
         estimate = self._check_memory()
         self.facts: dict[str, Any] = {
             "gpu": self._gpu.name,
@@ -89,6 +97,10 @@ class CudaBackend:
             "way": way,
             "estimated_bytes": estimate.total,
         }
+        if self._adder is not None:
+            self.facts["object_sums"] = self._said_of_sums()
+            if communicator.rank == 0:
+                log.info("of the object, %s", self.facts["object_sums"])
         if measures_copies():
             self.facts["copy_bytes_per_second"] = copy_rate(self._gpu)
         log.info(
@@ -135,10 +147,30 @@ class CudaBackend:
             Projection.of(recipe["algorithm"], recipe["beta"]),
             plain=self._plain, double=case.double, storage=case.storage,
             object_amplitude=recipe["object_amplitude"], object_phase=recipe["object_phase"],
+            shared=self._shared_rows(),
         )  # fmt: skip
         if self._adder is not None and measures_copies():
-            self.facts |= sums_rate(self._gpu, self._adder, device.summed_bytes)
+            self.facts |= sums_rate(self._gpu, self._adder, device, self._communicator)
         return device
+
+    def _shared_rows(self) -> SharedRows | None:
+        """Return what adds up the object, where only shared rows have to be."""
+        if not isinstance(self._adder, NcclAdder) or self._bands.why_not:
+            return None
+        return SharedRows(
+            self._gpu, self._adder, self._bands, self._communicator.rank,
+            self._case.object_modes, self._case.object_shape[1], self._case.double,
+        )  # fmt: skip
+
+    def _said_of_sums(self) -> str:
+        """Say which rows of the object are added up, and why."""
+        if not isinstance(self._adder, NcclAdder):
+            return f"all rows are added up: {self._adder.name if self._adder else 'one rank'}"
+        if self._bands.why_not:
+            return f"all rows are added up: {self._bands.why_not}"
+        ranks = range(self._ranks)
+        shared = sum(b - a for rank in ranks for _, (a, b) in self._bands.shared(rank)) // 2
+        return f"{shared} of {self._case.object_shape[0]} rows are added up, which two ranks see"
 
     def peak_bytes(self) -> int:
         """Return the most GPU memory that this rank took, what NCCL and cuFFT took included."""
@@ -167,6 +199,7 @@ def make_device(
     storage: str = "single",
     object_amplitude: tuple[float, float] | None = None,
     object_phase: tuple[float, float] | None = None,
+    shared: SharedRows | None = None,
 ) -> CudaDevice:
     """Return a CUDA device; ``views.counts`` are on the GPU, as `GpuPreparation` leaves them.
 
@@ -176,6 +209,8 @@ def make_device(
         cuFFT and elementwise kernels instead of the fused ones.
     double, storage, object_amplitude, object_phase
         As in a recipe.
+    shared : SharedRows, optional
+        What adds up the object over the ranks, see `CudaDevice`.
     """
     n, modes = views.window, len(probe)
     shape = (obj.shape[0], obj.shape[1], obj.shape[2])
@@ -194,6 +229,6 @@ def make_device(
         way = f"{storage}, fused"
     return CudaDevice(
         gpu, waves, views.positions, probe, obj, double=double,
-        object_amplitude=object_amplitude, object_phase=object_phase,
+        object_amplitude=object_amplitude, object_phase=object_phase, shared=shared,
         name=f"cuda ({gpu.name}, {way})",
     )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
-from ..communicator import Adder
+from ..communicator import Adder, Communicator
+from .device import CudaDevice
 from .driver import drv
 from .gpu import Gpu
 
@@ -24,29 +24,28 @@ def measures_copies() -> bool:
     return bool(os.environ.get(_VARIABLE))
 
 
-def sums_rate(gpu: Gpu, adder: Adder, sizes: Sequence[int]) -> dict[str, float]:
+def sums_rate(
+    gpu: Gpu, adder: Adder, device: CudaDevice, communicator: Communicator
+) -> dict[str, float]:
     """Return how long the sums of an iteration take by themselves; all ranks measure at once.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Bytes of what is added up in an iteration.
 
     Returns
     -------
     dict
-        ``sum_bytes``: all sizes together; ``sum_seconds``: of all, one after the other, the mean
-        of twenty; ``link_bytes_per_second``: of 256 MB, bytes over time, the best of five.
+        ``sum_bytes``: that a rank has to add up or send in an iteration; ``sum_seconds``: of an
+        iteration's sums, one after the other, the mean of twenty; ``link_bytes_per_second``: of a
+        sum of 256 MB, bytes over time, the best of five.
     """
-    arrays = [gpu.zeros((size // 4,), np.float32) for size in sizes]
+    sums = device.probe_sums(), device.object_sums()
     large = gpu.zeros((_SUM_BYTES // 4,), np.float32)
-    for array in (*arrays, large):
-        adder.add_up(array)  # the first one sets up what the others use
+    for each in sums:
+        communicator.sum(each)  # the first one sets up what the others use
+    adder.add_up(large)
     gpu.stream.synchronize()
     begin = time.perf_counter()
     for _ in range(_SUMS):
-        for array in arrays:
-            adder.add_up(array)
+        for each in sums:
+            communicator.sum(each)
     gpu.stream.synchronize()
     seconds = (time.perf_counter() - begin) / _SUMS
     times = []
@@ -55,11 +54,10 @@ def sums_rate(gpu: Gpu, adder: Adder, sizes: Sequence[int]) -> dict[str, float]:
         adder.add_up(large)
         gpu.stream.synchronize()
         times.append(time.perf_counter() - begin)
-    for array in (*arrays, large):
-        array.free()
+    large.free()
     gpu.forget_peak()
     return {
-        "sum_bytes": sum(sizes),
+        "sum_bytes": sum(device.summed_bytes),
         "sum_seconds": seconds,
         "link_bytes_per_second": _SUM_BYTES / min(times),
     }

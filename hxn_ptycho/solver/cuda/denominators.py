@@ -22,6 +22,8 @@ class Denominators:
     window : int
     object_shape : (int, int)
     double : bool
+    rows : (int, int)
+        Rows (first, one past the last) of the object that are worked on; all views lie in them.
     """
 
     def __init__(
@@ -31,14 +33,16 @@ class Denominators:
         window: int,
         object_shape: tuple[int, ...],
         double: bool,
+        rows: tuple[int, int],
     ) -> None:
         self._gpu, self._window = gpu, window
         self._height, self._width = object_shape
         self._views = len(positions)
+        self._rows = rows
         module = gpu.module(common("double" if double else "single"))
-        self._density = module.kernel("density", "PPii")
+        self._density = module.kernel("density", "PPiii")
         self._sum_windows = module.kernel("sum_windows", "PPPiii")
-        self._add_windows = module.kernel("add_windows", "PPPPPiii")
+        self._add_windows = module.kernel("add_windows", "PPPPPiiii")
         real = np.float64 if double else np.float32
         self._object_density = gpu.empty(object_shape, real)
         self._probe_density = gpu.empty((window, window), real)
@@ -48,8 +52,13 @@ class Denominators:
 
     def of_probe(self, total: DeviceArray, obj: DeviceArray) -> None:
         """Set ``total = sum_lj |O_l(r + r_j)|^2`` (n, n), eq. (5); `obj` (M_O, H, W)."""
-        size, n = self._height * self._width, self._window
-        self._density((-(-size // BLOCK),), BLOCK, self._object_density, obj, obj.shape[0], size)
+        (first, last), n = self._rows, self._window
+        size = (last - first) * self._width
+        self._density(
+            (-(-size // BLOCK),), BLOCK,
+            self._object_density.at(first), obj.at(0, first), obj.shape[0], size,
+            self._height * self._width,
+        )  # fmt: skip
         total.fill_zero()
         across = -(-n * n // BLOCK)
         # Some ten blocks a multiprocessor, each with many views.
@@ -60,15 +69,20 @@ class Denominators:
         )  # fmt: skip
 
     def of_object(self, total: DeviceArray, probe: DeviceArray) -> None:
-        """Set ``total = sum_kj |P_k(r - r_j)|^2`` (H, W), eq. (6); `probe` (M_P, n, n)."""
+        """Set ``total = sum_kj |P_k(r - r_j)|^2`` (H, W), eq. (6); `probe` (M_P, n, n).
+
+        In the rows that are worked on, and perhaps some beside them.
+        """
         n = self._window
         self._density(
-            (-(-n * n // BLOCK),), BLOCK, self._probe_density, probe, probe.shape[0], n * n
-        )
+            (-(-n * n // BLOCK),), BLOCK, self._probe_density, probe, probe.shape[0], n * n,
+            n * n,
+        )  # fmt: skip
+        first, last = self._rows[0] // TILE, -(-self._rows[1] // TILE)
         self._add_windows(
-            (-(-self._width // TILE), -(-self._height // TILE)), BLOCK,
+            (-(-self._width // TILE), last - first), BLOCK,
             total, self._probe_density, self._positions, self._starts, self._listed, n,
-            self._height, self._width,
+            self._height, self._width, first,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from ..device import Complex, Sums
 from ..units import common
 from .denominators import Denominators
+from .driver import drv
 from .gpu import DeviceArray, Gpu, Mail
+from .shared_rows import SharedRows
 from .waves import Waves
 
 BLOCK = 256  # threads of a block of common.cu
@@ -39,6 +42,9 @@ class CudaDevice:
         complex128 instead of complex64.
     object_amplitude, object_phase : (low, high), optional
         Clamps of the object.
+    shared : SharedRows, optional
+        What adds up the object over the ranks, in the rows that are shared; without it, sums of
+        the whole object are for the communicator to add up.
     name : str
         What it calls itself in progress and result.
     """
@@ -56,6 +62,7 @@ class CudaDevice:
         double: bool = False,
         object_amplitude: tuple[float, float] | None = None,
         object_phase: tuple[float, float] | None = None,
+        shared: SharedRows | None = None,
         name: str = "cuda",
     ) -> None:
         self.name = name
@@ -63,20 +70,30 @@ class CudaDevice:
         self._gpu, self._waves = gpu, waves
         self._complex = np.dtype(np.complex128 if double else np.complex64)
         self._clamps = _clamp(object_amplitude), _clamp(object_phase)
+        self._shared = shared
+        everything = (0, obj.shape[1])
+        # Rows of the object that are worked on here, and that this rank answers for.
+        self._rows = shared.rows if shared else everything
+        self._owned = shared.owned if shared else everything
+        self._complete = True  # whether the object is up to date in all rows
         real = "d" if double else "f"
         module = gpu.module(common("double" if double else "single"))
-        self._density = module.kernel("density", "PPii")
+        self._density = module.kernel("density", "PPiii")
         self._maximum = module.kernel("maximum", "PPi")
-        self._quotient = module.kernel("quotient", f"PPPPii{real}{real}i{real}{real}P")
+        self._quotient = module.kernel("quotient", f"PPPPiiiii{real}{real}i{real}{real}P")
         self._centre = module.kernel("centre", "PPi")
         self._roll_picture = module.kernel("roll_picture", "PPiiii")
-        self._overlap = module.kernel("overlap", "PPPPi")
-        self._add_turned = module.kernel("add_turned", "PPPi")
+        self._overlap = module.kernel("overlap", "PPPPii")
+        self._add_turned = module.kernel("add_turned", "PPPii")
         self._probe = gpu.array(probe, self._complex)
         self._object = gpu.array(obj, self._complex)
-        self._denominators = Denominators(gpu, positions, self.window, obj.shape[1:], double)
+        self._denominators = Denominators(
+            gpu, positions, self.window, obj.shape[1:], double, self._rows
+        )
         self._probe_sums = self._sums(self._probe)
         self._object_sums = self._sums(self._object)
+        if shared is not None:
+            self._object_sums.add_up = partial(shared.sum, self._object_sums)
         real_type = np.float64 if double else np.float32
         self._intensity = gpu.empty(probe.shape[1:], real_type)
         self._most = gpu.zeros((1,), np.uint64)
@@ -96,7 +113,8 @@ class CudaDevice:
     @property
     def summed_bytes(self) -> tuple[int, int]:
         """Bytes of what is added up over the ranks in an iteration: for the probe, the object."""
-        return self._probe_sums.whole.nbytes, self._object_sums.whole.nbytes
+        of_object = self._shared.sent_bytes if self._shared else self._object_sums.whole.nbytes
+        return self._probe_sums.whole.nbytes, of_object
 
     def update_views(self) -> None:
         """Move the exit waves by eqs. (3) and (4)."""
@@ -113,20 +131,25 @@ class CudaDevice:
     def object_sums(self) -> Sums:
         """Return this rank's part of eq. (6), with the probe of the moment, on the GPU."""
         sums = self._object_sums
-        sums.numerator.fill_zero()
+        self._fill_rows(sums.numerator)
         self._waves.add_to_object(sums.numerator, self._probe)
         self._denominators.of_object(sums.denominator, self._probe)
         return sums
 
     def update_probe(self, sums: Sums) -> None:
         """Put eq. (5) in place of the probe; `sums` are over all ranks."""
-        self._divide(self._probe, sums, self._changes[0])
+        rows = (0, self.window)
+        self._divide(self._probe, sums, self._changes[0], rows, rows)
         self._change_mail[0].send(self._changes[0])
         self._send_centre()
 
     def update_object(self, sums: Sums) -> None:
         """Put eq. (6), clamped, in place of the object; `sums` are over all ranks."""
-        self._divide(self._object, sums, self._changes[1], *self._clamps)
+        self._divide(
+            self._object, sums, self._changes[1], self._rows, self._owned, *self._clamps,
+            shared=self._shared,
+        )  # fmt: skip
+        self._complete = self._shared is None
         self._change_mail[1].send(self._changes[1])
 
     def change(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -151,6 +174,7 @@ class CudaDevice:
 
     def roll(self, rows: int, columns: int) -> None:
         """Move probe, object and exit waves together by whole pixels, round the edges."""
+        self._make_complete()
         for name in ("_probe", "_object"):
             array = getattr(self, name)
             modes, height, width = array.shape
@@ -175,7 +199,10 @@ class CudaDevice:
     def add_to_average(self) -> None:
         """Add the probe and object of the moment to their means."""
         if not self._averages:
-            self._averages = [_Average(self._gpu, each) for each in (self._probe, self._object)]
+            self._averages = [
+                _Average(self._gpu, self._probe, (0, self.window)),
+                _Average(self._gpu, self._object, self._owned, self._shared),
+            ]
         for average, array in zip(self._averages, (self._probe, self._object), strict=True):
             average.add(array, self._overlap, self._add_turned)
 
@@ -188,12 +215,14 @@ class CudaDevice:
 
     def get(self) -> tuple[Complex, Complex]:
         """Return copies of probe (M_P, n, n) and object (M_O, H, W) on the host."""
+        self._make_complete()
         return self._probe.get(), self._object.get()
 
     def set(self, probe: Complex, obj: Complex) -> None:
         """Replace probe and object; the exit waves stay."""
         self._probe.set(probe)
         self._object.set(obj)
+        self._complete = True
         self._centre_mail.read()  # of the probe as it was
 
     def __len__(self) -> int:
@@ -212,9 +241,26 @@ class CudaDevice:
             whole,
         )
 
+    def _make_complete(self) -> None:
+        """Bring the rows of the object that other ranks have; all ranks come here at once."""
+        if not self._complete:
+            assert self._shared is not None
+            self._shared.complete(self._object)
+            self._complete = True
+
+    def _fill_rows(self, pictures: DeviceArray) -> None:
+        """Set the rows of the object's pictures (modes, H, W) that are worked on to zero."""
+        first, last = self._rows
+        size = (last - first) * pictures.shape[2] * pictures.dtype.itemsize
+        for mode in range(pictures.shape[0]):
+            if size:
+                drv.memset_d8_async(pictures.at(mode, first), 0, size, self._gpu.stream)
+
     def _send_centre(self) -> None:
         n = self.window
-        self._density((blocks(n * n),), BLOCK, self._intensity, self._probe, len(self), n * n)
+        self._density(
+            (blocks(n * n),), BLOCK, self._intensity, self._probe, len(self), n * n, n * n
+        )
         self._centre_sums.fill_zero()
         self._centre((blocks(n * n),), BLOCK, self._centre_sums, self._intensity, n)
         self._centre_mail.send(self._centre_sums)
@@ -224,28 +270,48 @@ class CudaDevice:
         values: DeviceArray,
         sums: Sums,
         change: DeviceArray,
+        rows: tuple[int, int],
+        owned: tuple[int, int],
         amplitude: tuple[int, float, float] = (0, 0.0, 0.0),
         phase: tuple[int, float, float] = (0, 0.0, 0.0),
+        *,
+        shared: SharedRows | None = None,
     ) -> None:
-        modes, size = values.shape[0], values.size // values.shape[0]
+        """Put the quotient in place of `rows` of `values`; count the change in `owned` ones."""
+        modes, height, width = values.shape
+        first, last = rows
+        size, stride = (last - first) * width, height * width
+        own, begin = (owned[1] - owned[0]) * width, (owned[0] - first) * width
         self._most.fill_zero()
         change.fill_zero()
         self._maximum(
-            (min(blocks(size), 4 * self._gpu.multiprocessors),), BLOCK,
-            self._most, sums.denominator, size,
+            (min(blocks(own), 4 * self._gpu.multiprocessors),), BLOCK,
+            self._most, sums.denominator.at(owned[0]), own,
         )  # fmt: skip
+        if shared is not None:
+            shared.maximum(self._most)
         self._quotient(
             (blocks(size), modes), BLOCK,
-            values, sums.numerator, sums.denominator, self._most, size, *amplitude, *phase, change,
+            values.at(0, first), sums.numerator.at(0, first), sums.denominator.at(first),
+            self._most, size, stride, begin, begin + own, *amplitude, *phase, change,
         )  # fmt: skip
+        if shared is not None:
+            shared.add_up(change)
 
 
 class _Average:
     """A mean on the GPU, each iterate phase-aligned to the first added: see `finish.Average`."""
 
-    def __init__(self, gpu: Gpu, values: DeviceArray) -> None:
+    def __init__(
+        self,
+        gpu: Gpu,
+        values: DeviceArray,
+        rows: tuple[int, int],
+        shared: SharedRows | None = None,
+    ) -> None:
         self.count = 0
         self._gpu = gpu
+        self._rows, self._shared = rows, shared  # only rows that this rank owns are kept here
         self._first = gpu.empty(values.shape, values.dtype)
         self._total = gpu.zeros(values.shape, np.complex128)
         # Of each mode: real and imaginary part of its overlap with the first.
@@ -253,16 +319,23 @@ class _Average:
         self._powers = gpu.zeros((values.shape[0],), np.float64)  # of all iterates together
 
     def add(self, values: DeviceArray, overlap: Any, add_turned: Any) -> None:
-        modes, size = values.shape[0], values.size // values.shape[0]
+        modes, height, width = values.shape
+        first, last = self._rows
+        size, stride = (last - first) * width, height * width
         if self.count == 0:
             self._first.copy_from(values)
         self._sums.fill_zero()
-        overlap((blocks(size), modes), BLOCK, self._sums, self._powers, values, self._first, size)
-        add_turned((blocks(size), modes), BLOCK, self._total, values, self._sums, size)
+        grid, here = (blocks(size), modes), values.at(0, first)
+        overlap(grid, BLOCK, self._sums, self._powers, here, self._first.at(0, first), size, stride)
+        if self._shared is not None:
+            self._shared.add_up(self._sums)
+        add_turned(grid, BLOCK, self._total.at(0, first), here, self._sums, size, stride)
         self.count += 1
 
     def mean(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Return the mean (modes, rows, columns), and the mean power of each mode's iterates."""
+        if self._shared is not None:
+            self._shared.complete(self._total)
         mean = self._total.get()
         mean /= self.count
         return mean, self._powers.get() / self.count
