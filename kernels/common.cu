@@ -222,11 +222,4 @@ __global__ void add_turned(
     total[at].y += c * v.y + s * v.x;
 }
 
-// numbers += more. Grid: any.
-__global__ void add_numbers(Real* numbers, const Real* more, int64_t count) {
-    const int64_t step = static_cast<int64_t>(gridDim.x) * BLOCK;
-    for (int64_t p = static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x; p < count; p += step)
-        numbers[p] += more[p];
-}
-
 }  // extern "C"

@@ -26,12 +26,15 @@ class Bands:
         That the rank's views see; (0, 0) where it has none.
     owned : tuple of Rows
         Which together are all rows, once each: that the rank answers for.
+    zones : tuple of Rows
+        That two ranks or more see, of the whole object: only these need to be added up.
     why_not : str
         Why all rows of the object are to be added up instead; empty: bands will do.
     """
 
     touched: tuple[Rows, ...]
     owned: tuple[Rows, ...]
+    zones: tuple[Rows, ...]
     why_not: str
 
     @classmethod
@@ -70,8 +73,11 @@ class Bands:
             end = owned[rank][1]
         if order:
             owned[order[-1]] = (owned[order[-1]][0], height)
-        bands = cls(tuple(touched), tuple(owned), "")
-        return cls(bands.touched, bands.owned, bands._obstacle(order, height))
+        seen = np.zeros(height, np.int64)
+        for first, last in touched:
+            seen[first:last] += 1
+        zones = _intervals(seen >= 2)
+        return cls(tuple(touched), tuple(owned), zones, _obstacle(touched, order, zones, height))
 
     def rows(self, rank: int) -> Rows:
         """Return the rows that a rank works on: touched, or owned and touched by none."""
@@ -81,28 +87,18 @@ class Bands:
             return begin, end
         return (min(first, begin), max(last, end)) if end > begin else (first, last)
 
-    def shared(self, rank: int) -> list[tuple[int, Rows]]:
-        """Return each other rank that touches rows that this one touches, and which."""
-        found = []
-        first, last = self.touched[rank]
-        for other, (begin, end) in enumerate(self.touched):
-            rows = max(first, begin), min(last, end)
-            if other != rank and rows[0] < rows[1]:
-                found.append((other, rows))
-        return found
 
-    def _obstacle(self, order: list[int], height: int) -> str:
-        for one, two in pairwise(order):
-            if self.touched[two][1] <= self.touched[one][1]:
-                return f"rows of rank {two} are among those of rank {one}"
-        for one, two in zip(order, order[2:], strict=False):
-            if self.touched[two][0] < self.touched[one][1]:
-                return f"three ranks see row {self.touched[two][0]}"
-        most = max((_count(self.shared(rank)) for rank in order), default=0)
-        if 2 * most > height:
-            return f"{most} of {height} rows are shared"
-        return ""
+def _intervals(where: NDArray[np.bool_]) -> tuple[Rows, ...]:
+    """Return the rows (first, one past the last) of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], where, [False]])))
+    return tuple((int(first), int(last)) for first, last in edges.reshape(-1, 2))
 
 
-def _count(shared: list[tuple[int, Rows]]) -> int:
-    return sum(last - first for _, (first, last) in shared)
+def _obstacle(touched: list[Rows], order: list[int], zones: tuple[Rows, ...], height: int) -> str:
+    for one, two in pairwise(order):
+        if touched[two][1] <= touched[one][1]:
+            return f"rows of rank {two} are among those of rank {one}"
+    shared = sum(last - first for first, last in zones)
+    if 2 * shared > height:
+        return f"several ranks see {shared} of {height} rows"
+    return ""

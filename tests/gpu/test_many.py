@@ -45,7 +45,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def tall():
-    """203 views one below the other: four ranks have bands of which two see each row at most."""
+    """203 views in 29 rows: most rows of the object are seen by one rank of four only."""
     return dataset(n=64, grid=(29, 7), probe_modes=2, photons=1e6, step_px=14)
 
 
@@ -113,7 +113,7 @@ def test_only_shared_rows_of_the_object_travel(home, tall, ranks, keys, toleranc
     if "checkpoint_every" in keys:
         checkpoint, _ = read_array("checkpoint.h5:/object", folder)
     several, lines = run(folder, ranks)
-    assert "rows are added up, which two ranks see" in lines["device"][0]["object_sums"]
+    assert "rows are added up, others one rank sees" in lines["device"][0]["object_sums"]
     for name in ("probe", "object", "error_probe", "error_object"):
         assert distance(getattr(several, name), getattr(one, name)) < tolerance, name
     assert several.error_fourier == pytest.approx(one.error_fourier, rel=tolerance)

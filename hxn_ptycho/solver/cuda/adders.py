@@ -101,20 +101,21 @@ class NcclAdder:
                 int(self._nccl.RedOp.Max), self._comm, self._gpu.stream.handle,
             )  # fmt: skip
 
-    def exchange(self, pieces: Sequence[tuple[int, int, int, int]], dtype: np.dtype) -> None:
-        """Queue pieces sent to and received from other ranks, all at once.
+    def add_up_pieces(self, pieces: Sequence[tuple[int, int]], dtype: np.dtype) -> None:
+        """Queue the sums over all ranks of pieces (address, numbers), all at once.
 
         Parameters
         ----------
-        pieces : sequence of (rank, address sent from, address received at, numbers)
+        pieces : sequence of (address, numbers)
+            Of as many numbers on all ranks.
         dtype : dtype
             float32 or float64.
         """
-        nccl, stream, kind = self._nccl, self._gpu.stream.handle, self._types[dtype]
-        with self._explained(), self._at_once():
-            for peer, mine, theirs, count in pieces:
-                nccl.send(mine, count, kind, peer, self._comm, stream)
-                nccl.recv(theirs, count, kind, peer, self._comm, stream)
+        stream = self._gpu.stream
+        measured = self._gpu.profiler.measure("sum over ranks", stream)
+        with self._explained(), measured, self._at_once():
+            for address, count in pieces:
+                self._add_up(address, count, dtype, stream)
 
     def broadcast(self, pieces: Sequence[tuple[int, int, int]], dtype: np.dtype) -> None:
         """Queue pieces handed from one rank to all others, all at once.

@@ -157,10 +157,7 @@ class CudaBackend:
         """Return what adds up the object, where only shared rows have to be."""
         if not isinstance(self._adder, NcclAdder) or self._bands.why_not:
             return None
-        return SharedRows(
-            self._gpu, self._adder, self._bands, self._communicator.rank,
-            self._case.object_modes, self._case.object_shape[1], self._case.double,
-        )  # fmt: skip
+        return SharedRows(self._gpu, self._adder, self._bands, self._communicator.rank)
 
     def _said_of_sums(self) -> str:
         """Say which rows of the object are added up, and why."""
@@ -168,9 +165,8 @@ class CudaBackend:
             return f"all rows are added up: {self._adder.name if self._adder else 'one rank'}"
         if self._bands.why_not:
             return f"all rows are added up: {self._bands.why_not}"
-        ranks = range(self._ranks)
-        shared = sum(b - a for rank in ranks for _, (a, b) in self._bands.shared(rank)) // 2
-        return f"{shared} of {self._case.object_shape[0]} rows are added up, which two ranks see"
+        shared = sum(last - first for first, last in self._bands.zones)
+        return f"{shared} of {self._case.object_shape[0]} rows are added up, others one rank sees"
 
     def peak_bytes(self) -> int:
         """Return the most GPU memory that this rank took, what NCCL and cuFFT took included."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..device import Complex, Sums
 from ..units import common
 from .denominators import Denominators
-from .driver import drv
 from .gpu import DeviceArray, Gpu, Mail
 from .shared_rows import SharedRows
 from .waves import Waves
@@ -113,7 +112,8 @@ class CudaDevice:
     @property
     def summed_bytes(self) -> tuple[int, int]:
         """Bytes of what is added up over the ranks in an iteration: for the probe, the object."""
-        of_object = self._shared.sent_bytes if self._shared else self._object_sums.whole.nbytes
+        sums = self._object_sums
+        of_object = self._shared.bytes_of(sums) if self._shared else sums.whole.nbytes
         return self._probe_sums.whole.nbytes, of_object
 
     def update_views(self) -> None:
@@ -131,7 +131,10 @@ class CudaDevice:
     def object_sums(self) -> Sums:
         """Return this rank's part of eq. (6), with the probe of the moment, on the GPU."""
         sums = self._object_sums
-        self._fill_rows(sums.numerator)
+        if self._shared is None:
+            sums.numerator.fill_zero()
+        else:
+            self._shared.clear(sums)
         self._waves.add_to_object(sums.numerator, self._probe)
         self._denominators.of_object(sums.denominator, self._probe)
         return sums
@@ -247,14 +250,6 @@ class CudaDevice:
             assert self._shared is not None
             self._shared.complete(self._object)
             self._complete = True
-
-    def _fill_rows(self, pictures: DeviceArray) -> None:
-        """Set the rows of the object's pictures (modes, H, W) that are worked on to zero."""
-        first, last = self._rows
-        size = (last - first) * pictures.shape[2] * pictures.dtype.itemsize
-        for mode in range(pictures.shape[0]):
-            if size:
-                drv.memset_d8_async(pictures.at(mode, first), 0, size, self._gpu.stream)
 
     def _send_centre(self) -> None:
         n = self.window
