@@ -59,8 +59,8 @@ def _draw(axes: Axes, group: list[Row], label: str, number: int, weak: bool) -> 
     for row in group:
         if row.sums != group[0].sums:
             axes.plot(row.gpus, row.all_iterations, mark, mfc="white", color=colour)
-            # Those of several cases lie close together: by turns to the right and to the left.
-            _name(axes, row.gpus, row.all_iterations, colour, left=number % 2 == 1)
+            # To the left, as what another case took the first way may lie close by.
+            _name(axes, row.gpus, row.all_iterations, colour, left=True)
 
 
 def _name(axes: Axes, gpus: int, seconds: float, colour: str, left: bool = False) -> None:

@@ -47,8 +47,9 @@ def test_a_figure_is_measured_with_one_command(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     runs = json.loads((tmp_path / "weak-scaling.json").read_text())["runs"]
     assert [(run["measured"]["ranks"], run["measured"]["views"]) for run in runs] == [
-        (1, 5), (2, 10),
-    ]  # fmt: skip
+        (1, 5),
+        (2, 10),
+    ] * 2
     table = (tmp_path / "weak-scaling.md").read_text()
     assert table in said.stdout
     lines = [line for line in table.splitlines() if line.startswith("| 5 views of 200² a GPU")]

@@ -54,7 +54,8 @@ class SharedRows:
             count = (last - first) * width
             pieces += [(sums.numerator.at(mode, first), 2 * count) for mode in range(modes)]
             pieces.append((sums.denominator.at(first), count))
-        self._adder.add_up_pieces(pieces, sums.denominator.dtype)
+        if pieces:
+            self._adder.add_up_pieces(pieces, sums.denominator.dtype)
 
     def bytes_of(self, sums: Sums) -> int:
         """Return the bytes that `sum` adds up."""
