@@ -6,15 +6,13 @@ preprocessor's share is saved, and a kernel for one would fail with those for th
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
-from hxn_ptycho.solver.build import Built, Unit, compile_unit, find_nvcc, units
-from hxn_ptycho.solver.units import ARCHS
+from hxn_ptycho.solver.build import Built, Unit
+
+from .cases import CASES, COMPILER
 
 # (unit, architecture, kernel): bytes of stores and loads that are known of, and why they are
 # borne. What spills less, or no more, fails too: the table is to be true.
@@ -24,29 +22,7 @@ EXPECTED_SPILLS: dict[tuple[str, str, str], int] = {
     ("fused-512-single", "sm_90", "fused_constrain_few"): 16,
 }
 
-CASES = {f"{unit.name}-{arch}": (unit, arch) for unit in units() for arch in ARCHS}
-COMPILER = find_nvcc()
-
-pytestmark = pytest.mark.skipif(
-    COMPILER is None or shutil.which("g++") is None, reason="needs nvcc and g++"
-)
-
-
-@pytest.fixture(scope="module")
-def compiled(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Built]]]:
-    """Each case that is asked for, compiled in the background, as many at a time as cores."""
-    folder = tmp_path_factory.mktemp("kernels")
-    asked = {getattr(item, "callspec", None) and item.callspec.id for item in request.session.items}
-    assert COMPILER is not None
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield {
-            name: pool.submit(compile_unit, unit, arch, COMPILER, folder, True)
-            for name, (unit, arch) in CASES.items()
-            if name in asked
-        }
-        pool.shutdown(cancel_futures=True)
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs nvcc and g++")
 
 
 # What comes last waits for all before it, on a machine with few cores.
