@@ -140,8 +140,10 @@ def test_accounting_is_asked_about_a_forgotten_job(
 
 
 def test_a_rank_that_only_missed_another_does_not_say_why(tmp_path: Path) -> None:
-    reason = "Exception: Other MPI error, error stack:\ninternal_Allreduce_c(342): MPI_Allreduce_c"
-    failed = {"event": "failed", "reason": reason, "rank": 0, "hint": "see solver.log"}
+    reason = "rank 0 lost another rank, or MPI failed: MPI_Allreduce_c"
+    failed = {
+        "event": "failed", "reason": reason, "rank": 0, "hint": "see solver.log", "bereft": True,
+    }  # fmt: skip
     (tmp_path / PROGRESS_FILE).write_text(json.dumps(failed) + "\n")
     assert "failed on gpu[01-02]" in why_ended(ended("NODE_FAIL"), tmp_path, Slurm())
     (tmp_path / LOG_FILE).write_text("srun: error: gpu02: tasks 2-3: Killed\n")
