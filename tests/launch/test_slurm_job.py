@@ -139,9 +139,25 @@ def test_accounting_is_asked_about_a_forgotten_job(
     assert "cancelled by uid 1000 (scancel) after 00:02:00" in why_ended(job, tmp_path, Slurm())
 
 
+def test_a_question_under_way_is_not_taken_for_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job is ended in the moment in which Slurm was asked anyway."""
+    line = "JobId=12 JobState=RUNNING NodeList=gpu01 WorkDir=/data/a"
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\nsleep 0.3\necho '{line}'\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    watch = JobWatch("12")
+    assert watch.look() is None  # asks, and does not wait
+    job = watch.ask()
+    assert job is not None
+    assert (job.state, watch.silence) == ("RUNNING", "")
+
+
 def test_a_rank_that_only_missed_another_does_not_say_why(tmp_path: Path) -> None:
-    reason = "Exception: Other MPI error, error stack:\ninternal_Allreduce_c(342): MPI_Allreduce_c"
+    reason = "rank 0 lost another rank, or MPI failed: internal_Allreduce_c(342): MPI_Allreduce_c"
     failed = {"event": "failed", "reason": reason, "rank": 0, "hint": "see solver.log"}
+    failed["bereft"] = True
     (tmp_path / PROGRESS_FILE).write_text(json.dumps(failed) + "\n")
     assert "failed on gpu[01-02]" in why_ended(ended("NODE_FAIL"), tmp_path, Slurm())
     (tmp_path / LOG_FILE).write_text("srun: error: gpu02: tasks 2-3: Killed\n")
