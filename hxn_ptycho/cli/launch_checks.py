@@ -20,8 +20,12 @@ _NVIDIA_SECONDS = 30
 _NCCL_SECONDS = 30
 # Loading it may fail in ways that end a process.
 _LOAD_NCCL = """
-import nccl.bindings.nccl
-version = nccl.bindings.nccl.get_version()
+import sys
+try:
+    import nccl.bindings.nccl
+    version = nccl.bindings.nccl.get_version()
+except (ImportError, OSError, RuntimeError) as error:
+    sys.exit(" ".join(str(error).split()))
 print(f"{version // 10000}.{version // 100 % 100}.{version % 100}")
 """
 # A folder on one of these is seen by this host only, unless this host is who shares it.
@@ -92,7 +96,8 @@ def nccl(home: Home) -> Finding | None:
         "NCCL",
         "missing" if only else "optional",
         f"cannot be loaded, {instead}: {fault}",
-        f'{sys.executable} -m pip install --force-reinstall "hxn_ptycho[gpu]"',
+        f"{sys.executable} -m pip install nvidia-nccl-cu13   (nvidia-nccl-cu12 where the driver is "
+        "older than 580)",
     )
 
 
