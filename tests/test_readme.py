@@ -42,9 +42,16 @@ def test_python_can_be_typed(text):
 
 
 def test_toml_is_accepted():
-    recipe, config = (tomllib.loads(text) for text in blocks("toml"))
-    assert Recipe.make(**recipe["ptycho"]).probe_modes == 3
-    assert home.Config.model_validate(config).results_root.startswith("/data/")
+    # One of a recipe; the others together are a config.toml.
+    tables = [tomllib.loads(text) for text in blocks("toml")]
+    (recipe,) = (table["ptycho"] for table in tables if "ptycho" in table)
+    assert Recipe.make(**recipe).probe_modes == 3
+    keys = [item for table in tables if "ptycho" not in table for item in table.items()]
+    assert len(dict(keys)) == len(keys)
+    config = home.Config.model_validate(dict(keys))
+    assert config.results_root.startswith("/data/")
+    assert config.slurm is not None
+    assert config.slurm.gpus == 4
     for key in home.Config.model_fields:
         assert f"`{key}`" in README
 

@@ -1,52 +1,29 @@
-"""What ``doctor`` looks at: each check is one function that returns one finding."""
+"""What ``doctor`` looks at: each check is one function that returns a finding."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from .finding import Finding
+from .launch_checks import gpu, hosts, nccl, slurm
 
 if TYPE_CHECKING:
     from ..home import Home
-
-State = Literal["good", "missing", "optional"]
 
 RANKS_SECONDS = 60
 # Below these a scan of a hundred MB may not fit.
 LEAST_DISK, LEAST_MEMORY = 2 * 2**30, 2 * 2**30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one thing.
-
-    Attributes
-    ----------
-    name : str
-        Of the thing.
-    state : {"good", "missing", "optional"}
-        "missing": nothing works without it; "optional": something would be better or faster.
-    found : str
-        What is there.
-    advice : str
-        What to do; empty where nothing needs to be done.
-    """
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
-
 def examine(home: Home) -> list[Finding]:
-    """Return all findings."""
-    checks: list[Callable[[Home], Finding]] = [
+    """Return all findings; none of a thing that is not used here."""
+    checks: list[Callable[[Home], Finding | None]] = [
         python,
         mpi,
         ranks,
@@ -56,10 +33,13 @@ def examine(home: Home) -> list[Finding]:
         results_folder,
         catalog,
         worker,
+        slurm,
+        hosts,
         gpu,
+        nccl,
         compiler,
     ]
-    return [check(home) for check in checks]
+    return [finding for check in checks if (finding := check(home)) is not None]
 
 
 def python(home: Home) -> Finding:
@@ -193,33 +173,6 @@ def worker(home: Home) -> Finding:
     if waiting and not serving:
         return Finding("Queue", "optional", found, "start one: hxn-ptycho worker")
     return Finding("Queue", "good", found)
-
-
-def gpu(home: Home) -> Finding:
-    """Whether there is a GPU, and what is needed to use it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return Finding("GPU", "optional", "none (no nvidia-smi)", "")
-    try:
-        said = subprocess.run(
-            [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("GPU", "optional", f"nvidia-smi does not run: {error}", "mend the driver")
-    cards = said.stdout.strip().splitlines()
-    if said.returncode != 0 or not cards:
-        words = " ".join((said.stderr or said.stdout).split()) or f"status {said.returncode}"
-        return Finding("GPU", "optional", f"nvidia-smi found none: {words}", "mend the driver")
-    lacking = [
-        name for name in ("pycuda", "skcuda", "nccl") if importlib.util.find_spec(name) is None
-    ]
-    advice = ""
-    if lacking:
-        advice = (
-            f'{sys.executable} -m pip install "hxn_ptycho[gpu]"   ({", ".join(lacking)} missing)'
-        )
-    return Finding("GPU", "optional" if advice else "good", "; ".join(cards), advice)
 
 
 def compiler(home: Home) -> Finding:

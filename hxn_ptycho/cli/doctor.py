@@ -26,7 +26,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Look for MPI, GPU, compiler, catalog, disk, memory and cores; say what is missing."""
+    """Look for MPI, GPUs, Slurm, compiler, catalog, disk, memory; say what is missing."""
     from ..home import find_home
 
     home = find_home()

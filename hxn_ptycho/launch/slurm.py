@@ -17,8 +17,10 @@ from .failure import has_result
 from .leftover import end_leftover
 from .program import LaunchError
 from .ranks import PROGRAM_FILE, make_ready, package_root, rank_environment, solver_command
-from .slurm_job import JobWatch, SlurmJob, run_command
+from .slurm_command import run_command
+from .slurm_job import JobWatch, SlurmJob
 from .slurm_reason import describe, what_keeps, why_ended, why_refused
+from .slurm_request import requested
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +244,6 @@ class SlurmProgram:
 
     def _sbatch(self) -> list[str]:
         """Return the words that submit the batch script."""
-        settings = self.settings
         words = [
             "sbatch",
             "--parsable",
@@ -253,14 +254,8 @@ class SlurmProgram:
             "--export=ALL",
             # Started again by Slurm itself, it would work in a folder that the worker has left.
             "--no-requeue",
-            f"--ntasks={self.ranks}",
-            f"--time={settings.time_limit}",
         ]
-        words += ["--gpus-per-task=1"] if settings.gpus else []
-        words += [f"--nodes={min(settings.nodes, self.ranks)}"] if settings.nodes else []
-        words += [f"--partition={settings.partition}"] if settings.partition else []
-        words += [f"--account={settings.account}"] if settings.account else []
-        return [*words, *settings.options, str(self.folder / BATCH_FILE)]
+        return [*words, *requested(self.settings, self.ranks), str(self.folder / BATCH_FILE)]
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """Return the environment that sbatch hands on to the ranks."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .program import LaunchError
+from .slurm_command import COMMAND_SECONDS, run_command
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,6 @@ log = logging.getLogger(__name__)
 ASK_SECONDS = 1.0
 # While a job is being ended, someone waits.
 _ASK_ENDING_SECONDS = 0.25
-# A command of Slurm's that takes longer hangs: the controller is not there.
-_COMMAND_SECONDS = 60.0
 # After the last signal. Slurm's own KillWait is 30 s, and nodes may have an epilog to run.
 _END_SECONDS = 120.0
 _UNKNOWN = "Invalid job id"
@@ -142,13 +141,14 @@ class JobWatch:
         self.job: SlurmJob | None = None
         self.silence = ""
         self.heard = time.monotonic()
-        self._asked = -ASK_SECONDS
+        self._asked = -ASK_SECONDS  # set back, to be asked at once
+        self._begun = 0.0  # the question under way
         self._asking: subprocess.Popen[str] | None = None
 
     def look(self, every: float = ASK_SECONDS) -> SlurmJob | None:
         """Return what was last heard, without waiting; ask again if that is `every` seconds ago."""
         if self._asking is None and time.monotonic() - self._asked >= every:
-            self._asked = time.monotonic()
+            self._asked = self._begun = time.monotonic()
             try:
                 self._asking = subprocess.Popen(
                     self._words("scontrol", "--oneliner", "show", "job", self.number),
@@ -166,11 +166,11 @@ class JobWatch:
                 said, complaint = self._asking.communicate()  # far less than a pipe holds
                 self._asking = None
                 self._hear(status, said, complaint)
-            elif time.monotonic() - self._asked > _COMMAND_SECONDS:
+            elif time.monotonic() - self._begun > COMMAND_SECONDS:
                 self._asking.kill()
                 self._asking.communicate()
                 self._asking = None
-                self._hear_nothing(f"scontrol has hung for {_COMMAND_SECONDS:g} s")
+                self._hear_nothing(f"scontrol has hung for {COMMAND_SECONDS:g} s")
         return self.job
 
     def ask(self) -> SlurmJob | None:
@@ -268,29 +268,6 @@ class JobWatch:
         if status == 0 and said.strip():
             return SlurmJob.parse_accounting(said.strip().splitlines()[-1])
         return SlurmJob(self.number, "GONE")
-
-
-def run_command(words: list[str], **options: object) -> tuple[int, str, str]:
-    """Run a command of Slurm's; return its status, output and complaints.
-
-    A command that is missing or hangs has status -1.
-    """
-    try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_COMMAND_SECONDS,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
-    except FileNotFoundError:
-        return -1, "", f"there is no {words[0]} on this machine"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return -1, "", str(error)
-    return done.returncode, done.stdout, done.stderr.strip()
 
 
 def _exit_code(text: str) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def why_refused(said: str, settings: Slurm, ranks: int) -> str:
             "install Slurm's commands (Debian: slurm-client), or remove [slurm] from config.toml "
             "to compute on this machine"
         )
-    elif "contact" in said or "connect" in said.lower():
+    elif re.search("contact|connect|has hung", said, re.I):
         advice = "its controller does not answer: does sinfo? Queue the scan again when it does"
     else:
         low = said.lower()
