@@ -104,9 +104,11 @@ def run(
         if place is None:  # beside another job, no figure would be worth anything
             busy = engine.busy(str(recipe.device), ranks)
             raise LaunchError(f"the benchmark {busy}; run it when they are")
-        program = engine.launch(folder, ranks, place, options=options)
-        status = program.wait()
-        place.release()
+        try:
+            program = engine.launch(folder, ranks, place, options=options)
+            status = program.wait()
+        finally:
+            place.release()
         if status != 0 or program.reason:
             raise LaunchError(f"the benchmark failed: {program.reason}")
         lines: dict[str, list[dict]] = {}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from hxn_ptycho import bench
-from hxn_ptycho.launch import Gpu
+from hxn_ptycho.launch import Gpu, LaunchError, LocalEngine, physical_cores
+from hxn_ptycho.launch.places import take_cores
 from hxn_ptycho.recipe import Recipe, RecipeError
 
 
@@ -47,3 +48,19 @@ def test_the_crop_is_embedded_as_in_a_recipe(fft_window: str, side: int) -> None
 def test_how_gpus_add_up_is_no_question_on_a_cpu() -> None:
     with pytest.raises(RecipeError, match="sums = 'host' is for several GPUs"):
         bench.run(views=4, window=32, sums="host")
+
+
+def test_a_run_that_fails_leaves_the_cores_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **keys: object) -> None:
+        raise LaunchError("no")
+
+    cores = physical_cores()
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalEngine, "launch", refuse)
+        with pytest.raises(LaunchError, match="no"):
+            bench.run(views=4, window=32, ranks=cores, iterations=2)
+    place = take_cores(cores)
+    assert place is not None
+    with pytest.raises(LaunchError, match=f"the benchmark waits for {cores} cores; run it when"):
+        bench.run(views=4, window=32, ranks=cores, iterations=2)
+    place.release()

@@ -156,8 +156,8 @@ class NcclAdder:
             for count in (_FIRST_BYTES // 128, self._first.size):
                 self._add_up(self._first.pointer, count, np.dtype(np.float32), self._first_stream)
         except self._nccl.NCCLError as error:
-            self._fault = self._explain(error)
-        except JobError as error:
+            self._fault = self._explain(error, error.status)
+        except Exception as error:  # noqa: BLE001 (raised where it is waited for)
             self._fault = error
         else:
             self._watch = threading.Thread(target=self._look_after, daemon=True)
@@ -170,7 +170,7 @@ class NcclAdder:
         try:
             yield
         except self._nccl.NCCLError as error:
-            raise self._explain(error) from error
+            raise self._explain(error, error.status) from error
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
@@ -193,12 +193,14 @@ class NcclAdder:
             status = self._nccl.comm_get_async_error(self._comm)
             if status not in (self._nccl.Result.Success, self._nccl.Result.InProgress):
                 text = self._nccl.get_error_string(int(status))
-                self._communicator.fail(self._explain(text))
+                self._communicator.fail(self._explain(text, status))
                 return
 
-    def _explain(self, error: object) -> LostRank:
+    def _explain(self, error: object, status: int) -> JobError:
+        """Return what is to be said of an error; of a link to another rank, that is missed."""
         words = self._nccl.get_last_error(self._comm or self._nccl.Comm())
-        return LostRank(
+        of_a_link = status in (self._nccl.Result.RemoteError, self._nccl.Result.SystemError)
+        return (LostRank if of_a_link else JobError)(
             f"NCCL failed on rank {self._communicator.rank}: {error}"
             + (f" ({words.strip()})" if words.strip() else ""),
             "solver.log has NCCL's own words; config.toml's sums = \"host\" goes without NCCL",
