@@ -176,13 +176,18 @@ def test_wait_gives_up_at_its_timeout(home: Home) -> None:
 def test_a_bar_for_one_by_hand() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     with ProgressBar(console) as bar:
+        bar({"event": "waiting", "reason": "waits for 4 GPUs"})
+        bar({"event": "waiting", "reason": ""})
         bar({"event": "prepared", "views": 900, "iterations": 10, "ranks": 2})
+        facts = {"gpu": "H200", "way": "fused kernels", "estimated_bytes": 5_534_000_000}
+        bar({"event": "device", **facts})
         bar({"event": "started"})
         bar({"event": "iteration", "iteration": 6, "error_fourier": 0.125})
         bar({"event": "iteration", "iteration": 7, "error_fourier": None})
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "7/10" in text
     assert "error 0.125" in text
+    assert "H200, fused kernels: 5.53 GB of each GPU's memory" in text
 
 
 def test_ipythons_prompt_stays_usable_below_it_the_progress(home: Home, tmp_path: Path) -> None:

@@ -113,6 +113,10 @@ class ProgressBar:
         elif line["event"] == "prepared":
             name = f"reading {line['views']} frames"
             self._progress.update(self._task, description=name, total=line["iterations"])
+        elif line["event"] == "device":
+            needs = f"{line['estimated_bytes'] / 1e9:.2f} GB of each GPU's memory"
+            text = f"{line['gpu']}, {line['way']}: {needs}"
+            self._progress.console.print(text, highlight=False, soft_wrap=True)
         elif line["event"] == "started":
             self._progress.update(self._task, description="reconstructing")
         elif line["event"] == "iteration":

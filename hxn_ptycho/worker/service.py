@@ -223,7 +223,10 @@ class Worker:
             log.info("scan %s: %s after %.1f s", job.scan_id, result_file, took)
 
     def _tell(self, job: QueuedJob, line: Line) -> None:
-        """Tell the queue what a running job waits for."""
+        """Tell the queue what a running job waits for, and the log what it takes."""
+        if line["event"] == "device":
+            needs = line["estimated_bytes"] / 1e9
+            log.info("scan %s: %s, %.2f GB of each GPU", job.scan_id, line["gpu"], needs)
         if line["event"] == "waiting":
             if line["reason"]:
                 log.info("scan %s: %s", job.scan_id, line["reason"])
