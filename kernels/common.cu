@@ -137,8 +137,8 @@ __global__ void maximum(Bits* most, const Real* values, int size) {
 // numerator, value (modes, stride); denominator (stride). Grid: (size / BLOCK, modes).
 __global__ void quotient(
     Complex* values, const Complex* numerators, const Real* denominators, const Bits* most, int size,
-    int stride, int begin, int end, int clamp_amplitude, Real amplitude_low, Real amplitude_high, int clamp_phase, Real phase_low,
-    Real phase_high, double* change
+    int stride, int begin, int end, int clamp_amplitude, Real amplitude_low, Real amplitude_high,
+    int clamp_phase, Real phase_low, Real phase_high, double* change
 ) {
     const int p = blockIdx.x * BLOCK + threadIdx.x, mode = blockIdx.y;
     double moved = 0, norm = 0;

@@ -201,7 +201,7 @@ def worker(
         typer.Option(min=0, help="End after so long without a job; unset: as config.toml says."),
     ] = None,
 ) -> None:
-    """Reconstruct what is queued, one job after the other, until there has been none for a while.
+    """Reconstruct what is queued, side by side where there is room, until idle for a while.
 
     The callback starts one by itself when none is running.
     """

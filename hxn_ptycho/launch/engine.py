@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..home import Config, Slurm
+from ..solver.job import Job
 from . import gpu
 from .cores import physical_cores
 from .gpu import Gpu
@@ -200,9 +201,12 @@ class SlurmEngine:
         await_job: bool = False,
         options: Sequence[str] = (),
     ) -> Program:
-        """Submit a batch job."""
+        """Submit a batch job; one that computes on CPUs asks for no GPU."""
         assert not await_job
-        return SlurmProgram(folder, ranks, self._settings, options=[*_sums(self._sums), *options])
+        settings = self._settings
+        if Job.read(folder).recipe["device"] != "cuda":
+            settings = settings.model_copy(update={"gpus": 0})
+        return SlurmProgram(folder, ranks, settings, options=[*_sums(self._sums), *options])
 
 
 def _sums(way: str) -> list[str]:

@@ -189,7 +189,7 @@ def test_a_killed_rank_ends_the_job(home, data, ranks):
 
 
 _NCCL_FAILS = """
-import sys, time
+import sys, threading
 from hxn_ptycho.solver.communicator import MpiCommunicator
 from hxn_ptycho.solver.cuda.adders import NcclAdder
 from hxn_ptycho.solver.cuda.gpu import Gpu
@@ -214,7 +214,7 @@ if communicator.rank == 1:  # as a driver or a network would: NCCL finds an erro
 else:
     adder.add_up(array)  # waits on the GPU for a rank that does not come
     gpu.stream.synchronize()
-time.sleep(60)
+threading.Event().wait(60)  # to be ended
 """
 
 

@@ -230,3 +230,18 @@ def test_slurm_s_jobs_are_told_how_to_add_up(
         assert "CUDA_VISIBLE_DEVICES" not in environment_of(rank)
     finally:
         program.terminate()
+
+
+def test_slurm_is_asked_for_no_gpu_by_a_job_that_computes_on_cpus(
+    cluster: Cluster, home: Home
+) -> None:
+    engine = engine_of(Config(slurm=Slurm(gpus=2, tasks=1, time_limit="5")))
+    folder = make_job(home, device="cpu")
+    program = engine.launch(folder, engine.ranks("cpu"), taken(engine, "cpu", 1))
+    try:
+        assert program.wait(120) == 0, program.reason
+    finally:
+        program.terminate()
+    command = json.loads((folder / PROGRAM_FILE).read_text())["command"]
+    assert "--ntasks=1" in command
+    assert not [word for word in command if word.startswith("--gpu")]

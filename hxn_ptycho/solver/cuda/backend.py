@@ -123,7 +123,7 @@ class CudaBackend:
         estimate = Estimate.of(
             case, self._ranks, plain=self._plain, nccl=nccl, cufft_bytes=work_bytes
         )
-        free = gpu.free_bytes()
+        free = gpu.free_at_first  # NCCL may have taken its part of the estimate since
         if not estimate.fits(free):
             would_do = fewest_gpus(case, free, plain=self._plain)
             raise JobError(

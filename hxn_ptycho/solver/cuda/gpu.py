@@ -291,7 +291,8 @@ class Gpu:
         self.profiler = Profiler()
         self._modules: dict[Unit, Module] = {}
         self.held_bytes = self._most_held = 0
-        self._free_at_first = self.free_bytes()
+        #: Memory that was free when the GPU was opened, before this rank took any.
+        self.free_at_first = self.free_bytes()
 
     def close(self) -> None:
         """Let go of the context; the GPU must not be used afterwards."""
@@ -318,7 +319,7 @@ class Gpu:
         Arrays at their most, and what libraries took besides: as much less is free now, whoever
         took it, as arrays do not account for.
         """
-        return self._most_held + self._free_at_first - self.free_bytes() - self.held_bytes
+        return self._most_held + self.free_at_first - self.free_bytes() - self.held_bytes
 
     def forget_peak(self) -> None:
         """Count the most memory taken from now on: what was measured with is gone."""
