@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .solver.orientation import Orientation
+
 Bounds = tuple[float, float]
+Region = tuple[int, int, int, int]
 
 
 class RecipeError(ValueError):
@@ -85,9 +88,14 @@ class Recipe(BaseModel):
                                          "unset: the largest even one around the centre"),
     ] = None  # fmt: skip
     centre: Annotated[
-        tuple[float, float] | None,
-        Field(description="pixel (y, x) of the direct beam on the detector; unset: the middle"),
-    ] = None
+        tuple[float, float] | Literal["auto", "middle"],
+        Field(description="pixel (y, x) of the direct beam on the detector, as on file; auto: "
+                          "found from the frames; middle: that of the frames"),
+    ] = "auto"  # fmt: skip
+    binning: Annotated[
+        int,
+        Field(ge=1, le=16, description="detector pixels, along an axis, added up to one"),
+    ] = 1
     fft_window: Annotated[
         Literal["fast", "exact"],
         Field(description="fast: the crop embedded in the next size with factors 2, 3, 5, its rim "
@@ -99,6 +107,58 @@ class Recipe(BaseModel):
     energy_kev: Annotated[
         float | None, Field(gt=0, description="photon energy, keV; unset: what the run says")
     ] = None
+
+    normalise: Annotated[
+        bool, Field(description="frames are normalised to the ion chamber, where the run has one")
+    ] = True
+    dark: Annotated[
+        str | None,
+        Field(min_length=1, description="a frame without beam, subtracted; FILE or FILE:/DATASET "
+                                        "(HDF5, npy, TIFF); several frames are averaged"),
+    ] = None  # fmt: skip
+    flat: Annotated[
+        str | None,
+        Field(min_length=1, description="the detector's answer to even light, divided by; a file "
+                                        "as for dark"),
+    ] = None  # fmt: skip
+    bad_pixels: Annotated[
+        str | None,
+        Field(min_length=1, description="which pixels are not believed (not 0), masked beside "
+                                        "those that the run itself names; a file as for dark"),
+    ] = None  # fmt: skip
+    hot_pixels: Annotated[
+        float | None,
+        Field(gt=1, description="pixels whose mean exceeds this many times their neighbours' are "
+                                "masked; none: not looked for"),
+    ] = 10.0  # fmt: skip
+    saturated_pixels: Annotated[
+        Literal["mask", "refuse"],
+        Field(description="mask: a saturated pixel is not believed in its frame; refuse: the frame "
+                          "is a bad one"),
+    ] = "mask"  # fmt: skip
+    zero_regions: Annotated[
+        tuple[Region, ...],
+        Field(description="rectangles (y0, x0, height, width) of the frames on file whose counts "
+                          "are set to 0: light that is not the sample's"),
+    ] = ()  # fmt: skip
+    orientation: Annotated[
+        Orientation | None,
+        Field(description="how frames on file are turned so that they are as seen along the beam, "
+                          "rows along y; unset: as the run's detector in hxn.toml says"),
+    ] = None  # fmt: skip
+    threshold: Annotated[
+        float, Field(ge=0, description="counts below it, dark, flat and ion chamber applied, are 0")
+    ] = 0.0
+    empty_frames: Annotated[
+        Literal["drop", "refuse"],
+        Field(description="what to do with frames without a count: reconstruct without them and "
+                          "say so, or refuse the scan"),
+    ] = "drop"  # fmt: skip
+    angle_correction: Annotated[
+        bool,
+        Field(description="positions are those across the beam: a stage's motion times the cosine "
+                          "or sine of the rotation below it"),
+    ] = True  # fmt: skip
 
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
@@ -150,8 +210,8 @@ class Recipe(BaseModel):
     ] = None
     bad_frames: Annotated[
         Literal["refuse", "drop"],
-        Field(description="what to do with empty, saturated or non-finite frames: refuse the scan, "
-                          "or reconstruct without them and say so"),
+        Field(description="what to do with frames that cannot be used (counts negative or not "
+                          "finite): refuse the scan, or reconstruct without them and say so"),
     ] = "refuse"  # fmt: skip
     error_every: Annotated[
         int, Field(ge=1, description="iterations between values of error_fourier")
@@ -184,10 +244,25 @@ class Recipe(BaseModel):
             raise ValueError("the low bound must be below the high one")
         return value
 
+    @field_validator("zero_regions")
+    @classmethod
+    def _real_regions(cls, value: tuple[Region, ...]) -> tuple[Region, ...]:
+        for y0, x0, height, width in value:
+            if min(y0, x0) < 0 or min(height, width) < 1:
+                raise ValueError(
+                    f"({y0}, {x0}, {height}, {width}) is no rectangle (y0, x0, height, width)"
+                )
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.algorithm == "RAAR" and self.beta > 1:
             raise ValueError(f"beta={self.beta:g} is out of range for RAAR: at most 1")
+        if self.window is not None and self.window % self.binning:
+            raise ValueError(
+                f"window={self.window} detector pixels cannot be binned by {self.binning}: it must "
+                "be a multiple"
+            )
         if self.storage == "half" and self.precision == "double":
             raise ValueError(
                 'storage="half" keeps no more than single precision: use precision="single"'

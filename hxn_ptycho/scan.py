@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .solver.job import FrameBlock
+from .solver.orientation import Orientation
 
 
 class ScanError(ValueError):
@@ -33,7 +34,7 @@ class Scan:
         Where the direct beam is in a frame on file: near the middle, or at [0, 0].
     positions_m : ndarray (N, 2), float64, m
         Where the beam is on the sample, (y, x), y growing with the object's rows and x with its
-        columns.
+        columns; before `projection`.
     wavelength_m, distance_m : float
         Of the X-rays; from sample to detector (m).
     detector_pixel_m : (float, float)
@@ -42,6 +43,14 @@ class Scan:
         What the counts of each frame are multiplied by (1: nothing).
     mask : ndarray (h, w), bool, or None
         True where a pixel was measured; None: everywhere.
+    orientation : str
+        What is done to a frame on file so that it is as seen along the beam, see
+        `solver.orientation`.
+    projection : (float, float)
+        (y, x): the part of each stage's motion that is across the beam, by the rotation below it;
+        what positions are multiplied by unless the recipe forbids it.
+    saturation : int or None
+        Counts from which on a pixel is not to be trusted; None: not known.
     start_probe : tuple (file, dataset) or None
         A first guess of the probe that came with the scan: complex (modes, n, n).
     start : dict
@@ -60,6 +69,9 @@ class Scan:
     detector_pixel_m: tuple[float, float]
     normalisation: NDArray[np.float64]
     mask: NDArray[np.bool_] | None = None
+    orientation: Orientation = "identity"
+    projection: tuple[float, float] = (1.0, 1.0)
+    saturation: int | None = None
     start_probe: tuple[str, str] | None = None
     start: dict[str, Any] = field(default_factory=dict)
 

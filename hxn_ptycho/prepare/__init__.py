@@ -94,6 +94,7 @@ def prepare(
         object_pixel_m=window.object_pixel_m,
         recipe=_resolved(recipe, scan, window, probe).model_dump(mode="json"),
         start=_write_starts(folder, probe, obj),
+        saturation=scan.saturation,
     )
     mask = np.ones(scan.frame_shape, bool) if scan.mask is None else scan.mask
     Inputs(scan.positions_m, scan.normalisation, mask).write(folder)

@@ -72,7 +72,7 @@ def choose_window(scan: Scan, recipe: Recipe) -> Window:
 def _crop(frame_shape: tuple[int, int], recipe: Recipe) -> tuple[int, int, int]:
     height, width = frame_shape
     frames = f"{height} x {width} pixels"
-    if recipe.centre is None:
+    if isinstance(recipe.centre, str):
         y, x = height // 2, width // 2
     else:
         y, x = round(recipe.centre[0]), round(recipe.centre[1])

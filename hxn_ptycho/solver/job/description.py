@@ -44,17 +44,22 @@ class Job:
         Where the direct beam is in a frame on file.
     crop : (int, int, int)
         Row, column and side (y0, x0, n) of the square of a frame that is used. With `dc`
-        "corner" it is counted after the direct beam has been moved to the middle.
+        "corner" it is counted after the direct beam has been moved to the middle. Pixels of the
+        frame on file: before `orientation` and binning, which leave the direct beam where it is.
     fft_window : int
-        Side of the FFT window, at least the crop's; the rim between is not measured.
+        Side of the FFT window, at least the crop's (binned); the rim between is not measured.
     wavelength_m, distance_m : float
         Metres.
     detector_pixel_m, object_pixel_m : (float, float)
-        (y, x), metres.
+        (y, x), metres. The detector's is that on file.
     recipe : dict
-        Every key of the recipe, resolved.
+        Every key of the recipe, resolved: among them what is done to each frame (``orientation``,
+        ``binning``, ``threshold``, ``saturated_pixels``, ``zero_regions``).
     start : dict
         ``{"probe": "start.h5:/probe" | None, "object": "start.h5:/object" | None}``
+    saturation : int or None
+        Counts on file from which on a pixel is not believed; None: the largest number of their
+        type.
     """
 
     job_uid: str
@@ -73,6 +78,7 @@ class Job:
     object_pixel_m: tuple[float, float]
     recipe: dict[str, Any]
     start: dict[str, str | None] = field(default_factory=lambda: {"probe": None, "object": None})
+    saturation: int | None = None
     schema: int = SCHEMA
 
     @property
@@ -136,11 +142,15 @@ class Inputs:
         What the counts of each frame are multiplied by.
     mask : ndarray (h, w), bool
         True where the detector measured; shaped as a frame on file.
+    dark, flat : ndarray (h, w), float32, or None
+        Subtracted from each frame, and what it is then divided by; shaped as a frame on file.
     """
 
     positions_m: NDArray[np.float64]
     normalisation: NDArray[np.float64]
     mask: NDArray[np.bool_]
+    dark: NDArray[np.float32] | None = None
+    flat: NDArray[np.float32] | None = None
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write ``input.h5`` into `folder`, whole or not at all."""
@@ -148,6 +158,9 @@ class Inputs:
             put(file, "positions_m", self.positions_m, "m", "frame,yx")
             put(file, "normalisation", self.normalisation, "1", "frame")
             put(file, "mask", self.mask, "1", "row,column", compression="gzip")
+            for name in ("dark", "flat"):
+                if (frame := getattr(self, name)) is not None:
+                    put(file, name, frame, "count" if name == "dark" else "1", "row,column")
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Inputs:
@@ -165,6 +178,7 @@ class Inputs:
                     file["positions_m"][()],
                     file["normalisation"][()],
                     file["mask"][()].astype(bool),
+                    *(file[name][()] if name in file else None for name in ("dark", "flat")),
                 )
         except (OSError, KeyError) as error:
             raise JobError(f"{path} cannot be read: {error}", "prepare the job again") from error
