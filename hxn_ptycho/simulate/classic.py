@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 from .detector import PixelDetector
 from .endstation import Endstation
-from .flyer import ION_CHAMBER, Flyer, Measured
-from .trajectory import FlyCall, Trajectory
+from .flyer import ION_CHAMBER, Flyer
+from .trajectory import FlyCall, Measured, Trajectory
 
 _INSERTED_AT_ONCE = 500  # databroker's SQLite registry waits 0.1 s for an insertion, no longer
 

@@ -130,7 +130,7 @@ class PixelDetector(Device):
         self.endstation.look(self.geometry, self.endstation.places_m(path_um))
 
     def arm(self, frames: int, exposure_s: float, first: int = 0) -> None:
-        """Open a file for at most `frames` frames, the first of which has this number in its scan."""
+        """Open a file for at most `frames` frames, from number `first` of the scan."""
         self.disarm()
         self.acquire_time.put(exposure_s)
         self.num_images.put(frames)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +16,13 @@ from ophyd.status import DeviceStatus
 from .detector import PixelDetector
 from .endstation import Endstation
 from .fly_status import FlyStatus
-from .trajectory import FlyCall, Trajectory
+from .trajectory import FlyCall, Measured, Trajectory
 
 SAMPLES = 10  # places of the stages within a frame
 ION_CHAMBER = "sclr1_ch4"
 
 _BATCH_S = 0.15  # frames are computed, and progress is told, this often
 _FLYBACK_S = 0.02
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Some frames that the detectors have just taken.
-
-    Attributes
-    ----------
-    first : int
-        Number, within the scan, of the first of them.
-    path_um : ndarray (N, S, 2), um
-        Where the stages truly were, (y, x), during each.
-    ion_chamber : ndarray (N,)
-        Counts.
-    exposure_s, period_s : float, s
-    """
-
-    first: int
-    path_um: NDArray[np.float64]
-    ion_chamber: NDArray[np.float64]
-    exposure_s: float
-    period_s: float
-
-    @property
-    def count(self) -> int:
-        """Number of frames, N."""
-        return len(self.path_um)
-
-    @property
-    def places_um(self) -> NDArray[np.float64]:
-        """Mean place (N, 2) of the stages during each frame, (y, x)."""
-        return self.path_um.mean(axis=1)
 
 
 class Flyer(Device):

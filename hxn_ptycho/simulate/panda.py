@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .endstation import Endstation
 from .files import GrowingFile, datum, external, new_path, resource
-from .flyer import ION_CHAMBER, SAMPLES, Flyer, Measured
+from .flyer import ION_CHAMBER, SAMPLES, Flyer
 from .stages import Stage
+from .trajectory import Measured
 
 SPEC = "PANDA"
 CHANNELS = ("inenc1_val", "inenc2_val", "inenc3_val", "inenc4_val")

@@ -13,8 +13,9 @@ from event_model.documents import StreamRange
 
 from .endstation import Endstation
 from .files import GrowingFile, external, new_path
-from .flyer import ION_CHAMBER, SAMPLES, Flyer, Measured
+from .flyer import ION_CHAMBER, SAMPLES, Flyer
 from .panda import CHANNELS, Encoders
+from .trajectory import Measured
 
 HDF5 = "application/x-hdf5"
 

@@ -1,4 +1,4 @@
-"""Where a fly scan takes the stages, and when the detector is open."""
+"""Where a fly scan takes the stages, when the detector is open, and what then was measured."""
 
 from __future__ import annotations
 
@@ -128,3 +128,35 @@ class FlyCall:
     def frames(self) -> int:
         """Number of frames in all."""
         return self.fast.number * self.slow.number
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Some frames that the detectors have just taken.
+
+    Attributes
+    ----------
+    first : int
+        Number, within the scan, of the first of them.
+    path_um : ndarray (N, S, 2), um
+        Where the stages truly were, (y, x), during each.
+    ion_chamber : ndarray (N,)
+        Counts.
+    exposure_s, period_s : float, s
+    """
+
+    first: int
+    path_um: NDArray[np.float64]
+    ion_chamber: NDArray[np.float64]
+    exposure_s: float
+    period_s: float
+
+    @property
+    def count(self) -> int:
+        """Number of frames, N."""
+        return len(self.path_um)
+
+    @property
+    def places_um(self) -> NDArray[np.float64]:
+        """Mean place (N, 2) of the stages during each frame, (y, x)."""
+        return self.path_um.mean(axis=1)

@@ -12,8 +12,8 @@ import numpy as np
 
 from .endstation import Endstation
 from .files import GrowingFile, datum, external, new_path, resource
-from .flyer import Flyer, Measured
-from .trajectory import FlyCall, Trajectory
+from .flyer import Flyer
+from .trajectory import FlyCall, Measured, Trajectory
 
 ZEBRA_SPEC = "ZEBRA_HDF51_FLY_STREAM_V1"
 SCALER_SPEC = "SIS_HDF51_FLY_STREAM_V1"
