@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import bluesky.plans as bp
 import numpy as np
 from bluesky import RunEngine
 from bluesky.preprocessors import SupplementalData
+from databroker.assets import sqlite
 from databroker.assets.sqlite import Registry
 
 from hxn_ptycho.beamline import load_config
@@ -33,6 +35,26 @@ FORMS: tuple[Form, ...] = ("panda", "classic", "zebra", "streams", "step")
 
 STEP_UM = 0.07  # from frame to frame, and from line to line
 CLASSIC_SCALE = {"zpssx": 0.9542}  # um of motion for a um that the classic scans record
+
+
+def _registry(path: Path) -> Registry:
+    """Return databroker's registry, less its thread that gives up after a tenth of a second."""
+
+    class Connection:
+        def __init__(self) -> None:
+            self.conn = sqlite3.connect(path, check_same_thread=False)
+            self.conn.row_factory = sqlite3.Row
+            for statement in (
+                sqlite.CREATE_RESOURCES_TABLE,
+                sqlite.CREATE_DATUMS_TABLE,
+                sqlite.CREATE_RESOURCE_UPDATES_TABLE,
+            ):
+                self.conn.execute(statement)
+
+    class Patient(Registry):
+        _db = Connection()
+
+    return Patient({"dbpath": str(path)})
 
 
 @dataclass
@@ -133,6 +155,13 @@ class Station:
             path = self.flyer.true_path_um
         return np.concatenate(path).mean(axis=1)
 
+    def light(self, detector: str = "merlin1") -> np.ndarray:
+        """Return the light (N, n, n) of the last scan's frames, for a photon on the sample each."""
+        device = getattr(self, detector)
+        paths = device.true_path_um if self.form == "step" else self.flyer.true_path_um
+        path = np.concatenate(paths)
+        return self.endstation.expose(device.geometry, path, np.ones(len(path)))
+
     def while_flying(self, after: int, act: Callable[[], None]) -> None:
         """Do `act`, once, when a scan has measured `after` frames."""
         done = []
@@ -181,7 +210,7 @@ def make_station(
     motors = load_config().motors
     encoders = {s: (motors[s.name].encoder, motors[s.name].scale_um) for s in (x, y)}
     folder.mkdir(parents=True, exist_ok=True)
-    registry = registry or Registry({"dbpath": str(folder / "assets.db")})
+    registry = registry or _registry(folder / "assets.db")
     where = {"endstation": endstation, "folder": folder}
     detector = {**where, "pixels": pixels, "faults": faults}
     station = Station(
