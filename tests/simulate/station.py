@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,9 @@ import bluesky.plans as bp
 import numpy as np
 from bluesky import RunEngine
 from bluesky.preprocessors import SupplementalData
-from databroker.assets import sqlite
-from databroker.assets.sqlite import Registry
 
 from hxn_ptycho.beamline import load_config
+from hxn_ptycho.catalog import asset_registry
 from hxn_ptycho.simulate.classic import ClassicFlyer
 from hxn_ptycho.simulate.eiger import Eiger
 from hxn_ptycho.simulate.endstation import Endstation
@@ -35,26 +33,6 @@ FORMS: tuple[Form, ...] = ("panda", "classic", "zebra", "streams", "step")
 
 STEP_UM = 0.07  # from frame to frame, and from line to line
 CLASSIC_SCALE = {"zpssx": 0.9542}  # um of motion for a um that the classic scans record
-
-
-def _registry(path: Path) -> Registry:
-    """Return databroker's registry, less its thread that gives up after a tenth of a second."""
-
-    class Connection:
-        def __init__(self) -> None:
-            self.conn = sqlite3.connect(path, check_same_thread=False)
-            self.conn.row_factory = sqlite3.Row
-            for statement in (
-                sqlite.CREATE_RESOURCES_TABLE,
-                sqlite.CREATE_DATUMS_TABLE,
-                sqlite.CREATE_RESOURCE_UPDATES_TABLE,
-            ):
-                self.conn.execute(statement)
-
-    class Patient(Registry):
-        _db = Connection()
-
-    return Patient({"dbpath": str(path)})
 
 
 @dataclass
@@ -202,7 +180,8 @@ def make_station(
     faults : Faults, optional
         Of both detectors.
     registry : optional
-        For the classic flyer's files; default: databroker's, in `folder`.
+        For the classic flyer's files; default: databroker's, in a home below `folder`. Give that
+        of the home that the catalog is in.
     """
     x, y = Stage(name="zpssx", limits=(-15, 15)), Stage(name="zpssy", limits=(-15, 15))
     theta, dcm = Stage(name="zpsth", egu="deg"), Monochromator(name="dcm")
@@ -210,7 +189,7 @@ def make_station(
     motors = load_config().motors
     encoders = {s: (motors[s.name].encoder, motors[s.name].scale_um) for s in (x, y)}
     folder.mkdir(parents=True, exist_ok=True)
-    registry = registry or _registry(folder / "assets.db")
+    registry = registry or asset_registry(folder / "home")
     where = {"endstation": endstation, "folder": folder}
     detector = {**where, "pixels": pixels, "faults": faults}
     station = Station(

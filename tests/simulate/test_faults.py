@@ -90,7 +90,7 @@ def test_a_flat_field_is_what_pixels_make_of_the_same_light(tmp_path: Path) -> N
 
 
 def test_hot_dead_and_saturated_pixels(tmp_path: Path) -> None:
-    hot, dead = some_pixels(SHAPE, 3, 1, avoid={(16, 16): 13}), ((16, 13), (20, 20))
+    hot, dead = some_pixels(SHAPE, 3, 1, avoid={(16, 16): 13}), ((16, 13), (12, 16))
     station = make_station(
         tmp_path, faults=Faults(hot=hot, hot_counts=900, dead=dead, saturation=1200)
     )
@@ -104,7 +104,7 @@ def test_hot_dead_and_saturated_pixels(tmp_path: Path) -> None:
         assert frames[:, row, column].mean() == pytest.approx(900 + usual, rel=0.05)
     for row, column in dead:
         assert frames[:, row, column].max() == 0
-        assert station.light()[:, row, column].mean() * station.endstation.flux * 0.004 > 20
+        assert station.light()[:, row, column].mean() * station.endstation.flux * 0.004 > 10
 
 
 @pytest.mark.parametrize("form", ["panda", "classic", "zebra", "streams", "step"])
