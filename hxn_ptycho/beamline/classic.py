@@ -25,6 +25,7 @@ class Settings(Table):
     """``[classic]`` of ``hxn.toml``."""
 
     columns: Annotated[Names, Field(min_length=1)] = ("{motor}",)
+    scale_positions: bool = False
     samples_per_frame: Annotated[int, Field(ge=1)] = 1
     ion_chamber: Names = ()
 
@@ -39,9 +40,7 @@ def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     )
 
 
-def diffracts(
-    start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig
-) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there is a diffraction detector, and positions of both motors."""
     settings = config.settings(Settings)
     return settings is not None and has_positions(start, keys, config, settings.columns)
@@ -70,16 +69,19 @@ def read(run: Run) -> Scan:
         run,
         _lines(run.start),
         columns=settings.columns,
+        scaled=settings.scale_positions,
         samples_per_frame=settings.samples_per_frame,
         ion_chambers=settings.ion_chamber,
     )
 
 
 def _lines(start: Mapping[str, Any]) -> dict[str, Line]:
-    """Return how many frames and lines there are: motors and shape are [fast, slow]."""
-    shape = start.get("shape") or ()
+    """Return what was announced: motors, shape and scan_range are [fast, slow]."""
+    shape, ranges = start.get("shape") or (), start.get("scan_range") or ()
     if len(shape) != 2:
         return {}
     fast, slow = motor_names(start)
     n_fast, n_slow = (int(size) for size in shape)
-    return {fast: Line(number=n_fast), slow: Line(number=n_slow, every=n_fast)}
+    ends = [tuple(map(float, pair)) for pair in ranges if isinstance(pair, list | tuple)]
+    (f0, f1), (s0, s1) = ends if [len(pair) for pair in ends] == [2, 2] else [(None, None)] * 2
+    return {fast: Line(f0, f1, n_fast), slow: Line(s0, s1, n_slow, every=n_fast)}

@@ -29,7 +29,7 @@ class _Tables(Table):
     energy: Energy
     detectors: Annotated[dict[str, Detector], Field(min_length=1)]
     motors: Annotated[dict[str, Motor], Field(min_length=1)]
-    roots: dict[str, str] = {}
+    roots: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("roots")
     @classmethod

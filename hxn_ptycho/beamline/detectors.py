@@ -47,10 +47,7 @@ def find_detector(run: Run) -> tuple[str, Detector]:
     config = run.config
     order = [_table_of(name, config) for name in named_detectors(run.start)]
     present = {
-        name: key
-        for name in config.detectors
-        for key in config.data_keys(name)
-        if key in run.keys
+        name: key for name in config.detectors for key in config.data_keys(name) if key in run.keys
     }
     found = [name for name in dict.fromkeys([*order, *present]) if name in present]
     if not found:

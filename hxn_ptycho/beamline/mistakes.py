@@ -74,9 +74,7 @@ def _given(fault: Any) -> str:
     return "a table" if isinstance(given, dict) and given else repr(given)
 
 
-def _unknown(
-    path: Sequence[str | int], model: type[BaseModel], tables: Mapping[str, Any]
-) -> str:
+def _unknown(path: Sequence[str | int], model: type[BaseModel], tables: Mapping[str, Any]) -> str:
     known = list(_fields(path[:-1], model))
     # A name that the file has already was hardly meant a second time.
     at = _at(tables, path[:-1])

@@ -56,11 +56,11 @@ class Line:
         edges : bool
             `first` and `last` are the edges of the first and last frame, and not their middles.
         """
-        assert self.first is not None and self.last is not None and self.number is not None
-        if edges:
-            step = (self.last - self.first) / self.number
-            return self.first + step * (np.arange(self.number) + 0.5)
-        return np.linspace(self.first, self.last, self.number)
+        assert self.first is not None
+        assert self.last is not None
+        assert self.number is not None
+        margin = (self.last - self.first) / self.number / 2 if edges else 0.0
+        return np.linspace(self.first + margin, self.last - margin, self.number, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,18 @@ class Track:
 
 
 def motor_names(start: Start) -> list[str]:
-    """Return the motors that a scan moved, as its start document names them; fast first if flown."""
+    """Return the motors that a scan moved, in its start document's order: fast first if flown."""
     if start.get("motors"):
         return [str(name) for name in start["motors"]]
     scan = start.get("scan")
-    axes = [scan.get(f"{speed}_axis") for speed in ("fast", "slow")] if _is_map(scan) else []
-    return [str(axis["motor_name"]) for axis in axes if _is_map(axis) and "motor_name" in axis]
+    if not isinstance(scan, Mapping):
+        return []
+    axes = [scan.get(f"{speed}_axis") for speed in ("fast", "slow")]
+    return [
+        str(axis["motor_name"])
+        for axis in axes
+        if isinstance(axis, Mapping) and "motor_name" in axis
+    ]
 
 
 def known_motors(start: Start, config: BeamlineConfig) -> dict[str, Motor] | None:
@@ -142,7 +148,8 @@ def from_encoder(
     ScanError
         If there are not as many readings as the frames need.
     """
-    assert motor.encoder is not None and motor.scale_um is not None
+    assert motor.encoder is not None
+    assert motor.scale_um is not None
     samples = run.read(motor.encoder)
     each = samples_per_frame
     if samples.size == frames:  # averaged when they were taken
@@ -158,8 +165,18 @@ def from_encoder(
     return Track(name, motor, means, f"{motor.encoder} ({name})", line)
 
 
-def from_column(run: Run, name: str, motor: Motor, key: str, frames: int, line: Line) -> Track:
-    """Return a motor's positions as recorded with each frame, in the stage's own unit.
+def from_column(
+    run: Run, name: str, motor: Motor, key: str, frames: int, line: Line, *, scaled: bool = False
+) -> Track:
+    """Return a motor's positions as recorded with each frame.
+
+    Parameters
+    ----------
+    run, name, motor, frames, line
+    key : str
+        Data key; its unit is the motor's, the one that the documents say, or um.
+    scaled : bool
+        Multiply by the motor's ``position_scale``.
 
     Raises
     ------
@@ -168,12 +185,18 @@ def from_column(run: Run, name: str, motor: Motor, key: str, frames: int, line: 
     """
     recorded = run.read(key)
     if recorded.size != frames:
+        each, rest = divmod(frames, recorded.size or frames + 1)
         raise ScanError(
             f"{run.name} has {frames} frames but {recorded.size} positions of {name} ({key}); each "
-            "frame needs one: a file is cut off, or the detector missed triggers"
+            "frame needs one: "
+            + (
+                f"{each} frames at a position cannot be read, add them up when measuring"
+                if each > 1 and not rest
+                else "a file is cut off, or the detector missed triggers"
+            )
         )
     unit = motor.unit or run.keys[key].get("units")
-    scale = micrometres(run, name, unit) * motor.position_scale
+    scale = micrometres(run, name, unit) * (motor.position_scale if scaled else 1.0)
     source = key if key == name else f"{key} ({name})"
     return Track(name, motor, recorded * scale, source, line)
 
@@ -209,9 +232,10 @@ def announced(
         If the start document does not say enough, or there are more frames than it says.
     """
     line = lines.get(name, Line())
-    if any(
-        None in (each.first, each.last, each.number) for each in (line, *lines.values())
-    ) or len(lines) != 2:
+    if (
+        any(None in (each.first, each.last, each.number) for each in (line, *lines.values()))
+        or len(lines) != 2
+    ):
         raise ScanError(
             f"{run.name}: {name} has no encoder, and its positions cannot be made from "
             f'start["scan"]["scan_input"] = {(run.start.get("scan") or {}).get("scan_input")}'
@@ -230,8 +254,9 @@ def announced(
         "%s: %s has no encoder: its positions are those that the plan announced, %g to %g um in %d",
         run.name, name, line.first, line.last, line.number,
     )  # fmt: skip
-    um = line.places(edges)[index] * motor.position_scale
-    return Track(name, motor, um, f"scan_input ({name})", line, measured=False)
+    return Track(
+        name, motor, line.places(edges)[index], f"scan_input ({name})", line, measured=False
+    )
 
 
 def raster(
@@ -254,7 +279,9 @@ def raster(
     ):
         axis = scan.get(f"{speed}_axis")
         motor = run.config.motors.get(name)
-        unit = (motor.unit if motor else None) or (axis.get("units") if _is_map(axis) else None)
+        unit = (motor.unit if motor else None) or (
+            axis.get("units") if isinstance(axis, Mapping) else None
+        )
         scale = micrometres(run, name, unit)
         origin = run.baseline.get(name, 0.0) if relative else 0.0
         lines[name] = Line((origin + first) * scale, (origin + last) * scale, int(number), every)
@@ -277,9 +304,5 @@ def micrometres(run: Run, name: str, unit: Any) -> float:
     except KeyError:
         raise ScanError(
             f"{run.name}: positions of {name} are in {unit!r}, which is none of "
-            f"{', '.join(_UM)}; if they are um, set unit = \"um\" in [motors.{name}] of hxn.toml"
+            f'{", ".join(_UM)}; if they are um, set unit = "um" in [motors.{name}] of hxn.toml'
         ) from None
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, Mapping)

@@ -88,9 +88,7 @@ def read_normalisation(run: Run, keys: Sequence[str], frames: int) -> NDArray[np
         return np.ones(frames)
     key = next((key for key in keys if key in run.keys), None)
     if key is None:
-        log.warning(
-            "%s has no %s: its frames are not normalised", run.name, " and no ".join(keys)
-        )
+        log.warning("%s has no %s: its frames are not normalised", run.name, " and no ".join(keys))
         return np.ones(frames)
     counts = run.read(key)
     if counts.size != frames:

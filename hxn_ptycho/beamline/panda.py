@@ -37,9 +37,7 @@ def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     return settings is not None and scan_type(start) in settings.scan_types
 
 
-def diffracts(
-    start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig
-) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there is a diffraction detector, and the encoders of both motors."""
     motors = known_motors(start, config)
     return (
@@ -83,7 +81,9 @@ def read(run: Run) -> Scan:
 
 def _lines(run: Run) -> dict[str, Line]:
     """Return what scan_input announces, [x0, x1, nx, y0, y1, ny], relative to where it began."""
-    given = run.start["scan"].get("scan_input") or ()
+    given = list(run.start["scan"].get("scan_input") or ())
     if len(given) < 6:
         return {}
-    return raster(run, [tuple(given[:3]), tuple(given[3:6])], relative=True)
+    return raster(
+        run, [(given[0], given[1], given[2]), (given[3], given[4], given[5])], relative=True
+    )

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..scan import Scan, ScanError
 from .assembly import make_scan
 from .detectors import find_detector, has_diffraction
-from .motion import Line, Track, find_motors, from_column, from_encoder, known_motors
+from .motion import Line, find_motors, from_column, from_encoder, known_motors
 
 if TYPE_CHECKING:
     from .config import BeamlineConfig
     from .run import Run
-    from .tables import Motor
 
 
 def has_positions(
@@ -39,6 +38,7 @@ def read_events(
     lines: Mapping[str, Line],
     *,
     columns: Sequence[str],
+    scaled: bool,
     samples_per_frame: int,
     ion_chambers: Sequence[str],
 ) -> Scan:
@@ -51,6 +51,8 @@ def read_events(
         What was announced of the motors.
     columns : sequence of str
         Names under which a motor's readback may be, ``{motor}`` in them; the first there is.
+    scaled : bool
+        Multiply these by the motor's ``position_scale``.
     samples_per_frame : int
         Of encoders, in a run that has these and not columns.
     ion_chambers : sequence of str
@@ -66,33 +68,23 @@ def read_events(
     key, detector = find_detector(run)
     motors = find_motors(run)
     frames = run.frames(key)
-    tracks = [
-        _track(run, name, motor, columns, frames.shape[0], samples_per_frame, lines)
-        for name, motor in motors.items()
-    ]
+    number = frames.shape[0]
+    tracks = []
+    for name, motor in motors.items():
+        line = lines.get(name, Line())
+        column = _column(name, run.keys, columns)
+        if column is not None:
+            track = from_column(run, name, motor, column, number, line, scaled=scaled)
+        elif motor.encoder is not None and motor.encoder in run.keys:
+            track = from_encoder(run, name, motor, number, samples_per_frame, line)
+        else:
+            looked = [each.format(motor=name) for each in columns]
+            raise ScanError(
+                f"{run.name} has no positions of {name}: none of {', '.join(looked)} is among its "
+                f"data ({', '.join(sorted(run.keys))})"
+            )
+        tracks.append(track)
     return make_scan(run, frames, detector, tracks, ion_chambers)
-
-
-def _track(
-    run: Run,
-    name: str,
-    motor: Motor,
-    columns: Sequence[str],
-    frames: int,
-    samples_per_frame: int,
-    lines: Mapping[str, Line],
-) -> Track:
-    line = lines.get(name, Line())
-    key = _column(name, run.keys, columns)
-    if key is not None:
-        return from_column(run, name, motor, key, frames, line)
-    if motor.encoder is not None and motor.encoder in run.keys:
-        return from_encoder(run, name, motor, frames, samples_per_frame, line)
-    looked = [column.format(motor=name) for column in columns]
-    raise ScanError(
-        f"{run.name} has no positions of {name}: none of {', '.join(looked)} is among its data "
-        f"({', '.join(sorted(run.keys))})"
-    )
 
 
 def _column(name: str, keys: Mapping[str, Any], columns: Sequence[str]) -> str | None:

@@ -26,6 +26,7 @@ class Settings(Table):
 
     scan_types: Names = ()
     columns: Annotated[Names, Field(min_length=1)] = ("{motor}", "{motor}_readback")
+    scale_positions: bool = False
     samples_per_frame: Annotated[int, Field(ge=1)] = 1
     ion_chamber: Names = ()
 
@@ -39,9 +40,7 @@ def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     return kind is None or kind in settings.scan_types
 
 
-def diffracts(
-    start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig
-) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there is a diffraction detector, and positions of both motors."""
     settings = config.settings(Settings)
     return settings is not None and has_positions(start, keys, config, settings.columns)
@@ -69,6 +68,7 @@ def read(run: Run) -> Scan:
         run,
         _lines(run.start),
         columns=settings.columns,
+        scaled=settings.scale_positions,
         samples_per_frame=settings.samples_per_frame,
         ion_chambers=settings.ion_chamber,
     )

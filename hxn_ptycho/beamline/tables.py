@@ -79,8 +79,6 @@ class Motor(Table):
         return self
 
 
-
-
 def absolute(folder: str) -> str:
     """Return the folder without a slash at its end.
 

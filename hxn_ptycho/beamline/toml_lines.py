@@ -58,10 +58,10 @@ def _is_blank(line: str) -> bool:
 
 def _has(tables: Any, path: Sequence[str | int]) -> bool:
     for part in path:
-        if isinstance(tables, dict) and part in tables:
-            tables = tables[part]
-        elif isinstance(tables, list) and isinstance(part, int) and part < len(tables):
-            tables = tables[part]
-        else:
+        places: Any = tables if isinstance(tables, dict) else ()
+        if isinstance(tables, list):
+            places = range(len(tables))
+        if part not in places:
             return False
+        tables = tables[part]
     return True

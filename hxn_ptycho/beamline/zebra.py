@@ -49,9 +49,7 @@ def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     return settings is not None and scan_type(start) in settings.scan_types
 
 
-def diffracts(
-    start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig
-) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there is a diffraction detector, and positions of both motors."""
     settings = config.settings(Settings)
     assert settings is not None
@@ -70,7 +68,7 @@ def diffracts(
 
 def expected(start: Mapping[str, Any]) -> int | None:
     """Return the number of frames that its shape announces, or else its scan_input."""
-    given = start["scan"].get("scan_input") or ()
+    given = list(start["scan"].get("scan_input") or ())
     found = number_announced(start)
     return int(given[2]) * int(given[5]) if found is None and len(given) > 5 else found
 
@@ -91,7 +89,9 @@ def read(run: Run) -> Scan:
     motors = find_motors(run)
     frames = run.frames(key)
     lines = _lines(run, settings)
-    by_motor = dict(zip(motor_names(run.start), (settings.fast_key, settings.slow_key), strict=True))
+    by_motor = dict(
+        zip(motor_names(run.start), (settings.fast_key, settings.slow_key), strict=True)
+    )
     tracks = [
         _track(run, settings, name, motor, by_motor[name], frames.shape[0], lines)
         for name, motor in motors.items()
@@ -124,10 +124,10 @@ def _track(
 
 def _lines(run: Run, settings: Settings) -> dict[str, Line]:
     """Return what scan_input announces: its first two numbers mean what the scan type says."""
-    given = run.start["scan"].get("scan_input") or ()
+    given = list(run.start["scan"].get("scan_input") or ())
     if len(given) < 6:
         return {}
     first, last, number = given[:3]
     if settings.scan_types[str(scan_type(run.start))] == "centre-range":
         first, last = first - last / 2, first + last / 2
-    return raster(run, [(first, last, number), tuple(given[3:6])])
+    return raster(run, [(first, last, number), (given[3], given[4], given[5])])

@@ -13,7 +13,7 @@ def test_the_tables_of_hxn_are_there(home: Home) -> None:
     assert config.motors["dssz"].scale_um == pytest.approx(1.047e-4)
     assert config.detectors["eiger1"].pixel_um == 75
     assert config.detectors["merlin2"].distance_m == 0.5
-    assert config.panda.samples_per_frame == 10
+    assert config.settings(panda.Settings).samples_per_frame == 10
 
 
 def test_a_beamline_changes_one_key_and_keeps_the_rest(home: Home) -> None:
