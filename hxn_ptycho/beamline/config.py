@@ -10,31 +10,26 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, create_model, field_validator
+from pydantic import Field, ValidationError, create_model
 
 from ..home import ConfigError, Home, find_home
 from .flavours import FLAVOURS
 from .mistakes import Mistake, find_mistakes, in_words
-from .tables import Detector, Energy, Motor, Table, absolute
+from .tables import Detector, Energy, Folder, Motor, Table
 
 FILE_NAME = "hxn.toml"
 #: Where the package's own file is.
 PACKAGED = Path(str(files(__package__).joinpath(FILE_NAME)))
-EXTENDS = "extends"
 
 T = TypeVar("T", bound=Table)
 
 
 class _Tables(Table):
+    extends: bool = True
     energy: Energy
     detectors: Annotated[dict[str, Detector], Field(min_length=1)]
     motors: Annotated[dict[str, Motor], Field(min_length=1)]
-    roots: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("roots")
-    @classmethod
-    def _absolute(cls, value: dict[str, str]) -> dict[str, str]:
-        return {absolute(old): absolute(new) for old, new in value.items()}
+    roots: dict[Folder, Folder] = Field(default_factory=dict)
 
 
 # The tables of the flavours are added by their names: a flavour says itself what it needs.
@@ -141,10 +136,7 @@ def _load(path: Path, state: tuple[int, ...] | None) -> InForce:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    extends = own.pop(EXTENDS, True)
-    if not isinstance(extends, bool):
-        mistake = Mistake((EXTENDS,), f"true or false, not {extends!r}")
-        raise ConfigError(in_words([mistake], path, text))
+    extends = own.get("extends", True) is not False
     tables = _over(packaged, own) if extends else own
     try:
         config = _validated(tables)

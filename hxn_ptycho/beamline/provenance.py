@@ -40,7 +40,7 @@ def changes(in_force: InForce) -> list[Change]:
     return [
         Change(path, value, packaged.get(path))
         for path, value in _leaves(in_force.tables)
-        if packaged.get(path) != value
+        if packaged.get(path) != value and path != ("extends",)
     ]
 
 

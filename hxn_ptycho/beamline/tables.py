@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..solver.orientation import Orientation
 
@@ -12,6 +12,14 @@ from ..solver.orientation import Orientation
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Positive = Annotated[float, Field(gt=0)]
 
+
+def _absolute(folder: str) -> str:
+    if not folder.startswith("/"):
+        raise ValueError(f"{folder!r} must begin with /")
+    return folder.rstrip("/") or "/"
+
+
+Folder = Annotated[str, AfterValidator(_absolute)]
 Unit = Literal["m", "mm", "um", "nm"]
 
 
@@ -77,16 +85,3 @@ class Motor(Table):
         if (self.angle_key is None) != (self.projection is None):
             raise ValueError("angle_key and projection go together: both, or neither")
         return self
-
-
-def absolute(folder: str) -> str:
-    """Return the folder without a slash at its end.
-
-    Raises
-    ------
-    ValueError
-        If it does not begin at the root of the file system.
-    """
-    if not folder.startswith("/"):
-        raise ValueError(f"{folder!r} must begin with /")
-    return folder.rstrip("/") or "/"

@@ -158,9 +158,7 @@ def _detectors(found: InForce) -> Table:
 
 
 def _motors(found: InForce) -> Table:
-    table = _table(
-        "motor", "axis", "encoder", "um a count", "recorded", "sign", "rotation", "from"
-    )
+    table = _table("motor", "axis", "encoder", "um a count", "recorded", "sign", "rotation", "from")
     for name, motor in found.config.motors.items():
         table.add_row(
             name,
