@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..solver.job import FrameBlock, relocate
-from .documents import open_h5, uri_path
 from .errors import CatalogError
 from .find import open_run
+from .hdf5 import open_h5, uri_path
 from .writing import runs
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def make_stream_scan(
     }
     documents += [("stream_resource", place) for place in places.values()]
     bounds = np.linspace(0, count, datums + 1).astype(int)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in itertools.pairwise(bounds):
         for place in places.values():
             documents.append(
                 (
