@@ -85,7 +85,7 @@ def first_that_exists(file: str, where: Iterable[Path]) -> Path:
             return path
         looked_at.append(path)
     raise FrameFileError(
-        f"the file of frames {file} is missing: it does not exist on this host"
+        f"the file {file} is missing: it does not exist on this host"
         + (f", looked for at {', '.join(map(str, looked_at))}"
            if [str(path) for path in looked_at] != [file] else ""),
         f"if it was moved, set {ROOTS_VARIABLE}=OLD=NEW (the folder it was in, and the one it is "
@@ -119,7 +119,7 @@ def open_h5(path: str | os.PathLike[str]) -> h5py.File:
     except FrameFileError:
         raise
     except FileNotFoundError as error:
-        raise FrameFileError(f"the file of frames {path} is missing") from error
+        raise FrameFileError(f"the file {path} is missing") from error
     except OSError as error:
         raise FrameFileError(f"{path} cannot be read, it may be cut off: {error}") from error
 
