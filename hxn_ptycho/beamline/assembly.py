@@ -72,9 +72,10 @@ def make_scan(
         distance_m=_distance(run, detector),
         detector_pixel_m=(detector.pixel_um * 1e-6, detector.pixel_um * 1e-6),
         normalisation=read_normalisation(run, ion_chambers, number),
+        mask=frames.mask,
         orientation=detector.orientation,
         projection=(_projection(run, along["y"]), _projection(run, along["x"])),
-        saturation=detector.saturation,
+        saturation=_saturation(frames, detector),
         start=dict(run.start),
     )
 
@@ -135,3 +136,9 @@ def _distance(run: Run, detector: Detector) -> float:
     if detector.distance_from_documents and recorded:
         return float(recorded)
     return detector.distance_m
+
+
+def _saturation(frames: ExternalArray, detector: Detector) -> int | None:
+    """Return the lower one of what the detector's file and its table say."""
+    known = [each for each in (frames.saturation, detector.saturation) if each is not None]
+    return min(known, default=None)

@@ -76,10 +76,6 @@ class Run:
         """The first reading of each number in the baseline."""
         return baseline(self.broker, self.uid)
 
-    @property
-    def _moved(self) -> dict[str, Any]:
-        return {"roots": self.config.roots} if self.config.roots else {}
-
     def stream_of(self, key: str) -> str:
         """Return the stream that has a data key; fly scanners do not all use ``primary``."""
         return next(stream for stream, data_keys in self.streams.items() if key in data_keys)
@@ -94,7 +90,7 @@ class Run:
         CatalogError
             If the files cannot be found or opened.
         """
-        found = resolve(self.broker, self.uid, key, self.stream_of(key), **self._moved)
+        found = resolve(self.broker, self.uid, key, self.stream_of(key), self.config.roots)
         check_frame_shape(self.start.get("scan_id"), key, found.shape)
         return found
 
@@ -110,7 +106,7 @@ class Run:
         CatalogError
             If the files cannot be found or opened.
         """
-        values = read_array(self.broker, self.uid, key, self.stream_of(key), **self._moved)
+        values = read_array(self.broker, self.uid, key, self.stream_of(key), self.config.roots)
         try:
             return np.asarray(values, float).ravel()
         except (TypeError, ValueError):
