@@ -14,7 +14,9 @@ from area_detector_handlers.handlers import AreaDetectorHDF5Handler, TimepixHDF5
 
 from hxn_ptycho.beamline import load_config
 
-from .station import CLASSIC_SCALE, Station
+from .station import Station
+
+CLASSIC_SCALE = 0.9542  # um of motion in x for a um that classic scans record
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _classic(station: Station, detector: str) -> ReadBack:
             known[number] if isinstance(known, np.ndarray) else np.asarray(known(number))[0]
         )
     data = [event["data"] for event in told]
-    places = [[d["zpssy"], d["zpssx"] * CLASSIC_SCALE["zpssx"]] for d in data]
+    places = [[d["zpssy"], d["zpssx"] * CLASSIC_SCALE] for d in data]
     return ReadBack(np.stack(frames), np.array(places), np.array([d["sclr1_ch4"] for d in data]))
 
 

@@ -32,7 +32,6 @@ Form = Literal["panda", "classic", "zebra", "streams", "step"]
 FORMS: tuple[Form, ...] = ("panda", "classic", "zebra", "streams", "step")
 
 STEP_UM = 0.07  # from frame to frame, and from line to line
-CLASSIC_SCALE = {"zpssx": 0.9542}  # um of motion for a um that the classic scans record
 
 
 @dataclass
@@ -208,7 +207,7 @@ def make_station(
             "SIM:",
             name="classic1",
             registry=registry,
-            position_scale=CLASSIC_SCALE,
+            position_scale={s.name: motors[s.name].position_scale for s in (x, y)},
             max_sub_scan_points=max_sub_scan_points,
             **where,
         ),
