@@ -13,7 +13,7 @@ from .endstation import Endstation
 from .flyer import ION_CHAMBER, Flyer
 from .trajectory import FlyCall, Measured, Trajectory
 
-_INSERTED_AT_ONCE = 500  # databroker's SQLite registry waits 0.1 s for an insertion, no longer
+_INSERTED_AT_ONCE = 1000  # databroker's SQLite registry waits 0.1 s for an insertion, no longer
 
 Spec = Literal["TPX_HDF5", "MERLIN_FLY_STREAM_V2"]
 

@@ -132,6 +132,7 @@ class PixelDetector(Device):
     def arm(self, frames: int, exposure_s: float, first: int = 0) -> None:
         """Open a file for at most `frames` frames, from number `first` of the scan."""
         self.disarm()
+        self.faults.check(self.shape)
         self.acquire_time.put(exposure_s)
         self.num_images.put(frames)
         self.frames_written, self._first = 0, first

@@ -22,9 +22,8 @@ class Eiger(PixelDetector):
     """An Eiger-like detector: 75 um pixels, uint32 counts, files as DECTRIS' filewriter has them.
 
     ``<uid>_master.h5`` says what was measured and links to ``<uid>_data_000001.h5``, ..., which
-    hold the frames, compressed by bitshuffle and LZ4. The links are made when it is armed, so that
-    those of a scan that ended early lead nowhere. Bad pixels hold the largest value of the type,
-    in every frame, and are named in the master's ``pixel_mask``.
+    hold the frames, compressed by bitshuffle and LZ4. Bad pixels hold the largest value of the
+    type, in every frame, and are named in the master's ``pixel_mask``.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ class _EigerFiles:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._shape, self._dtype = eiger.frame_shape, eiger.DTYPE
         self._each = eiger.images_per_file
-        self._written, self._linked = 0, 0
+        self._written = 0
         self._data: h5py.File | None = None
         self._write_master(eiger, frames)
 
@@ -97,10 +96,11 @@ class _EigerFiles:
     def _next(self) -> None:
         self.close()
         number = self._written // self._each + 1
-        if number > self._linked:  # a step scan, of which nobody knew how long it would be
-            with h5py.File(self.path, "r+") as master:
-                self._link(master["entry/data"], number)
-        self._data = h5py.File(self._data_path(number), "x")
+        path = self._data_path(number)
+        with h5py.File(self.path, "r+") as master:
+            place = f"entry/data/data_{number:06d}"
+            master[place] = h5py.ExternalLink(path.name, "/entry/data/data")
+        self._data = h5py.File(path, "x")
         self._data.create_dataset(
             "entry/data/data",
             shape=(0, *self._shape),
@@ -146,10 +146,3 @@ class _EigerFiles:
             specific["countrate_correction_count_cutoff"] = eiger.faults.saturation or limit
             data = entry.create_group("data")
             data.attrs["NX_class"] = "NXdata"
-            for number in range(1, -(-frames // self._each) + 1):
-                self._link(data, number)
-
-    def _link(self, data: h5py.Group, number: int) -> None:
-        target = h5py.ExternalLink(self._data_path(number).name, "/entry/data/data")
-        data[f"data_{number:06d}"] = target
-        self._linked = number

@@ -61,6 +61,19 @@ class Faults:
         row, column = np.argwhere(turn(where, inverse(self.orientation)))[0]
         return int(row), int(column)
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """Refuse, with a ValueError, maps that are not of a frame's size.
+
+        `shape` is that of a frame as seen along the beam.
+        """
+        on_file = turn(np.empty(shape, bool), inverse(self.orientation)).shape
+        for name, values in (("dark", self.dark), ("flat", self.flat)):
+            if values is not None and values.shape != on_file:
+                raise ValueError(
+                    f"{name} has {values.shape[0]} x {values.shape[1]} pixels, frames on file "
+                    f"{on_file[0]} x {on_file[1]}"
+                )
+
     def expected(self, light: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.floating]:
         """Return the mean counts of frames on file, given the light.
 
@@ -75,11 +88,12 @@ class Faults:
         -------
         ndarray (N, h, w), of the light's type
         """
+        self.check(shape)
         mean = turn(placed(light, shape, self.beam_offset), inverse(self.orientation))
         if self.flat is not None:
-            mean = mean * _map("flat", self.flat, mean.shape).astype(mean.dtype)
+            mean = mean * self.flat.astype(mean.dtype)
         if self.dark is not None:
-            mean = mean + _map("dark", self.dark, mean.shape).astype(mean.dtype)
+            mean = mean + self.dark.astype(mean.dtype)
         if self.hot:
             mean = mean.copy()
             mean[:, *_indices(self.hot)] += self.hot_counts
@@ -201,15 +215,6 @@ def _overlap(n: int, size: int, start: int) -> tuple[slice, slice]:
     if low >= high:
         raise ValueError(f"the direct beam is so far off that nothing of {n} falls on {size}")
     return slice(low - start, high - start), slice(low, high)
-
-
-def _map(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    if values.shape != shape[1:]:
-        raise ValueError(
-            f"{name} has {values.shape[0]} x {values.shape[1]} pixels, frames on file "
-            f"{shape[1]} x {shape[2]}"
-        )
-    return values
 
 
 def _indices(pixels: Sequence[Pixel]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

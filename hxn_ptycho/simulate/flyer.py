@@ -172,6 +172,8 @@ class Flyer(Device):
 
     def complete(self) -> DeviceStatus:
         """Return the status of the part: done when its last frame is written."""
+        if self._status is None and self.halted:
+            return self._done()
         if self._status is None:
             raise RuntimeError(f"{self.name} is not flying")
         return self._status

@@ -11,9 +11,9 @@ import bluesky.plans as bp
 import numpy as np
 from bluesky import RunEngine
 from bluesky.preprocessors import SupplementalData
-from databroker.assets.sqlite import Registry
 
 from hxn_ptycho.beamline import load_config
+from hxn_ptycho.catalog import asset_registry
 from hxn_ptycho.simulate.classic import ClassicFlyer
 from hxn_ptycho.simulate.eiger import Eiger
 from hxn_ptycho.simulate.endstation import Endstation
@@ -32,7 +32,6 @@ Form = Literal["panda", "classic", "zebra", "streams", "step"]
 FORMS: tuple[Form, ...] = ("panda", "classic", "zebra", "streams", "step")
 
 STEP_UM = 0.07  # from frame to frame, and from line to line
-CLASSIC_SCALE = {"zpssx": 0.9542}  # um of motion for a um that the classic scans record
 
 
 @dataclass
@@ -133,6 +132,13 @@ class Station:
             path = self.flyer.true_path_um
         return np.concatenate(path).mean(axis=1)
 
+    def light(self, detector: str = "merlin1") -> np.ndarray:
+        """Return the light (N, n, n) of the last scan's frames, for a photon on the sample each."""
+        device = getattr(self, detector)
+        paths = device.true_path_um if self.form == "step" else self.flyer.true_path_um
+        path = np.concatenate(paths)
+        return self.endstation.expose(device.geometry, path, np.ones(len(path)))
+
     def while_flying(self, after: int, act: Callable[[], None]) -> None:
         """Do `act`, once, when a scan has measured `after` frames."""
         done = []
@@ -173,7 +179,8 @@ def make_station(
     faults : Faults, optional
         Of both detectors.
     registry : optional
-        For the classic flyer's files; default: databroker's, in `folder`.
+        For the classic flyer's files; default: databroker's, in a home below `folder`. Give that
+        of the home that the catalog is in.
     """
     x, y = Stage(name="zpssx", limits=(-15, 15)), Stage(name="zpssy", limits=(-15, 15))
     theta, dcm = Stage(name="zpsth", egu="deg"), Monochromator(name="dcm")
@@ -181,7 +188,7 @@ def make_station(
     motors = load_config().motors
     encoders = {s: (motors[s.name].encoder, motors[s.name].scale_um) for s in (x, y)}
     folder.mkdir(parents=True, exist_ok=True)
-    registry = registry or Registry({"dbpath": str(folder / "assets.db")})
+    registry = registry or asset_registry(folder / "home")
     where = {"endstation": endstation, "folder": folder}
     detector = {**where, "pixels": pixels, "faults": faults}
     station = Station(
@@ -200,7 +207,7 @@ def make_station(
             "SIM:",
             name="classic1",
             registry=registry,
-            position_scale=CLASSIC_SCALE,
+            position_scale={s.name: motors[s.name].position_scale for s in (x, y)},
             max_sub_scan_points=max_sub_scan_points,
             **where,
         ),
