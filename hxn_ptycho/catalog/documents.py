@@ -145,6 +145,7 @@ class StreamDocuments:
             if resource.spec is not None:
                 try:
                     references.places[key] = resource.place(datum_kwargs)
+                    references.resources[key] = resource
                 except KeyError as error:
                     references.lost[key] = f"refer to Datum documents without {error}"
             elif not self._is_for_tiled(resource):
@@ -154,9 +155,9 @@ class StreamDocuments:
     def _refer(self, stream: EventStream, event: Document, references: References) -> None:
         """Take what an event refers to, and what of it is lost."""
         for key, place in references.places.items():
-            found = self._assets.find(event["data"][key])
-            assert found is not None
-            stream.arrays.setdefault(key, ReferencedArray(key)).add(found[0], place)
+            if key not in stream.arrays:
+                stream.arrays[key] = ReferencedArray(key)
+            stream.arrays[key].add(references.resources[key], place)
         for key, why in references.lost.items():
             count, example = self._lost.get((key, why), (0, event["data"][key]))
             self._lost[key, why] = (count + 1, example)

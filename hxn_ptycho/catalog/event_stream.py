@@ -8,7 +8,7 @@ from typing import Any
 
 from .hdf5 import Roots
 from .referenced import ReferencedArray
-from .specs import Place
+from .specs import Place, Resource
 
 Document = dict[str, Any]
 
@@ -21,11 +21,14 @@ class References:
     ----------
     places : dict of Place
         By key.
+    resources : dict of Resource
+        Theirs, by key.
     lost : dict of str
         Why other keys are left out, in words that follow "events of the key".
     """
 
     places: dict[str, Place] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +75,8 @@ class EventStream:
     def is_live(self, places: dict[str, Place]) -> bool:
         """Whether the numbers of an event's frames can be told before the run has ended."""
         for key, place in places.items():
-            if not self.arrays.get(key, ReferencedArray(key)).is_live(place):
+            array = self.arrays.get(key) or ReferencedArray(key)
+            if not array.is_live(place):
                 return False
             if self.announced and (place.length is not None) != bool(self.columns.get(key)):
                 return False

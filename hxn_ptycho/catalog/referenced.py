@@ -70,7 +70,13 @@ class ReferencedArray:
         if place.length is None:
             return not self.by_point
         return place.length == 1 and (
-            not self.files or (self.by_point and not self.several and {*self.files} == {place[:2]})
+            not self.files
+            or (
+                self.by_point
+                and not self.several
+                and len(self.files) == 1
+                and place[:2] in self.files
+            )
         )
 
     def add(self, resource: Resource, place: Place) -> None:

@@ -68,18 +68,25 @@ def asset_registry(home: Home | str | os.PathLike[str] | None = None) -> Registr
         def _db(self) -> _Connections:
             return self._connections
 
+        def resource_given_datum_id(self, datum_id: str) -> Document:
+            # databroker's reads all other datums of the resource first.
+            datum = self._datum_col.find_one({"datum_id": datum_id})
+            if datum is None:
+                raise self.DatumNotFound(datum_id=datum_id)
+            return dict(self._resource_cache[datum["resource"]])
+
     return PatientRegistry({"dbpath": str(path)})
 
 
 class _Connections:
-    """A connection to the registry's file for each thread that asks."""
+    """What databroker takes for its database: a connection for each thread that asks."""
 
     def __init__(self, path: Path) -> None:
         from databroker.assets import sqlite
 
         self.path = path
         self._of_thread = threading.local()
-        with self.conn as connection:
+        with self._connection as connection:
             if not connection.execute(sqlite.LIST_TABLES).fetchall():
                 for statement in (
                     sqlite.CREATE_RESOURCES_TABLE,
@@ -91,19 +98,30 @@ class _Connections:
             connection.execute("CREATE INDEX IF NOT EXISTS datums_of ON Datums (resource)")
 
     @property
-    def conn(self) -> sqlite3.Connection:
-        """Return this thread's connection."""
+    def conn(self) -> _Connections:
+        return self  # databroker keeps what it gets, and threads may not share an SQLite connection
+
+    def cursor(self) -> sqlite3.Cursor:
+        return self._connection.cursor()
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def disconnect(self) -> None:
+        self._connection.close()
+        del self._of_thread.connection
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=30)
             connection.row_factory = sqlite3.Row
             self._of_thread.connection = connection
         return connection
-
-    def disconnect(self) -> None:
-        """Close this thread's connection."""
-        self.conn.close()
-        del self._of_thread.connection
 
 
 class Assets:
