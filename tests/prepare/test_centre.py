@@ -45,7 +45,7 @@ def assert_near(found: np.ndarray, truth: tuple[float, float], most: float = 1.0
 def test_a_noisy_annulus_is_found_wherever_it_lies(
     height, width, share, outer, photons, dark, tilt, seed
 ) -> None:
-    """Also where the edge of the detector cuts it, and where one side is brighter than the other."""
+    """Also where the detector's edge cuts it, and where one side is brighter than the other."""
     rng = np.random.default_rng(seed)
     truth = (share[0] * height, share[1] * width)
     radius = outer * min(height, width)

@@ -122,7 +122,7 @@ def test_a_dataset_is_named_where_there_are_several(scan: Scan, tmp_path: Path) 
         ("none.h5:/entry/data", "there is no file .*none.h5"),
         ("none.tif", "there is no file .*none.tif"),
         ("some.h5:/nothing", "cannot be used: .*nothing"),
-        ("some.h5:/entry", "/entry is no dataset"),
+        ("some.h5:/entry", "/entry is a group, no dataset"),
         ("small.npy", "it holds 3 x 5 values, the frames have 6 x 5 pixels"),
         ("stack.npy", "it holds 2 x 6 x 4 values"),
         ("complex.npy", "complex128 is no type of counts"),

@@ -95,10 +95,8 @@ def test_pairs_are_found_and_named_in_the_log(frames, caplog) -> None:
     with caplog.at_level(logging.INFO):
         pixels = judged(hot)
     assert places(pixels.hot) == [(3, 4), (3, 5), (50, 9), (60, 2)]
-    assert (
-        "hot, above 10 times their neighbours, by 64 frames; masked: 4 pixels (3, 4), (3, 5), (50, 9), ..."
-        in caplog.text
-    )  # noqa: E501
+    assert "hot, above 10 times their neighbours, by 64 frames; masked: 4 pixels" in caplog.text
+    assert "(3, 4), (3, 5), (50, 9), ... (y, x)" in caplog.text
     assert not judged(hot, None).hot.any()
 
 

@@ -85,7 +85,7 @@ def test_a_binned_window_is_a_multiple(scan, home, binning, crop, fft_window) ->
 
 
 def test_a_binned_window_too_small_is_refused(scan: Scan, home: Home) -> None:
-    with pytest.raises(ScanError, match="window of 32 pixels binned by 8 .* needs at least 64"):
+    with pytest.raises(ScanError, match=r"window of 32 pixels binned by 8 .* needs at least 64"):
         prepared(scan, home, binning=8)
     with pytest.raises(ScanError, match=r"24 pixels binned by 4 around .* 32 x 32 .* least 32"):
         prepared(scan, home, binning=4, window=24)
@@ -109,7 +109,7 @@ def test_dark_flat_and_mask_are_handed_on(scan: Scan, home: Home, tmp_path: Path
 
 
 def test_a_missing_file_is_refused_before_any_work(scan: Scan, home: Home) -> None:
-    with pytest.raises(RecipeError, match="flat = '/nowhere/flat.npy': there is no file"):
+    with pytest.raises(RecipeError, match=r"flat = '/nowhere/flat.npy': there is no file"):
         prepared(scan, home, flat="/nowhere/flat.npy")
     assert not (home.jobs / "job").exists()
 
