@@ -138,7 +138,9 @@ def draw_curves(canvas: Figure, view: FramesView) -> None:
     last = max(len(view.positions_m) - 1, 1)
     upper = place(canvas, (left, bottom + tall + LABEL + 0.3, WIDTH - MARGIN - left, tall))
     scale, unit = _power(view.photons)
-    upper.plot(view.index, view.photons / scale, ".", ms=_marker(len(view.index)), color="#1f77b4", mew=0)
+    upper.plot(
+        view.index, view.photons / scale, ".", ms=_marker(len(view.index)), color="#1f77b4", mew=0
+    )
     for numbers, marker in ((view.empty, "x"), (view.bad, "+")):
         upper.plot(numbers, np.zeros(len(numbers)), marker, color=DROPPED, ms=6, clip_on=False)
     most = float(view.photons.max() / scale) if len(view.photons) else 1.0
@@ -218,8 +220,9 @@ def _draw_key(canvas: Figure, view: FramesView, box: Box) -> None:
     if not any(pixels.any() for pixels in view.marked.values()):
         entries.append((Line2D([], [], ls=""), "no pixel masked"))
     handles, texts = zip(*entries, strict=True)
+    columns = 3 if len(entries) > 4 else 2
     axes.legend(
-        handles, texts, loc="upper left", ncols=3 if len(entries) > 4 else 2, fontsize=9, frameon=False, borderaxespad=0,
+        handles, texts, loc="upper left", ncols=columns, fontsize=9, frameon=False, borderaxespad=0,
         handlelength=1.2, handletextpad=0.5, columnspacing=1.6, labelcolor=INK, labelspacing=0.35,
     )  # fmt: skip
 

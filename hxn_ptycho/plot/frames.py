@@ -1,4 +1,4 @@
-"""The frames of a scan before it is reconstructed, as one picture: is the crop right, is the mask?"""
+"""The frames of a scan before it is reconstructed, as one picture: are crop and mask right?"""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ class FramesView:
         Theirs, normalised.
     empty, bad : ndarray, int64
         Frames, of those looked at, without a count; of no use.
-    dropped : bool
-        Whether these are dropped; else the scan is refused for them.
     """
 
     scan_id: int
