@@ -211,3 +211,37 @@ def test_a_scan_over_65536_points(shared: Catalogs, scan_ids: Iterator[int]) -> 
     table = read_table(shared.raw, scan.uid, "primary")
     assert table["merlin1_frame"] == list(range(67_200))
     assert table["zpssy"] == scan.positions["zpssy"].tolist()
+
+
+@pytest.mark.usefixtures("no_slow_way")
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_an_eigers_series_whose_frames_are_in_files_of_their_own(
+    shared: Catalogs, scan_ids: Iterator[int], one_by_one: bool
+) -> None:
+    number = next(scan_ids)
+    folder = shared.home.data / str(number)
+    scan = make_step_scan(folder, number, points=(2, 3), spec="AD_EIGER2")
+    prefix = folder / "eiger"
+    for series in (0, 1):
+        with h5py.File(f"{prefix}_{series}_master.h5", "w", libver="latest") as master:
+            for part, size in ((1, 2), (2, 1)):
+                name = f"eiger_{series}_data_{part:06d}.h5"
+                first = 3 * series + 2 * (part - 1)
+                with h5py.File(folder / name, "w") as file:
+                    file["entry/data/data"] = scan.frames[first : first + size]
+                master[f"entry/data/data_{part:06d}"] = h5py.ExternalLink(name, "/entry/data/data")
+    held = scan.named("resource")[0]
+    held.update(resource_path=str(prefix).lstrip("/"), resource_kwargs={"images_per_file": 2})
+    documents = list(scan.documents)
+    for point, datum in enumerate(scan.named("datum")):
+        datum["datum_kwargs"] = {"seq_id": point // 3, "frame_num": point % 3}
+    if not one_by_one:
+        # An event a series: the first two points'.
+        scan.named("datum")[0]["datum_kwargs"] = {"seq_id": 0}
+        scan.named("datum")[1]["datum_kwargs"] = {"seq_id": 1}
+        gone = [d["uid"] for d in scan.named("event")[3:]]
+        documents = [each for each in documents if each[1].get("uid") not in gone]
+    insert(shared.raw, documents)
+    array = resolve(shared.raw, scan.uid, "merlin1")
+    assert array.shape == scan.frames.shape
+    np.testing.assert_array_equal(frames_in(array), scan.frames)
