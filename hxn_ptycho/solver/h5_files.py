@@ -7,7 +7,6 @@ HDF5 does not bring.
 from __future__ import annotations
 
 import fcntl
-import importlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -137,7 +136,7 @@ def load_filters(dataset: h5py.Dataset) -> None:
         if h5py.h5z.filter_avail(code):
             continue
         try:
-            importlib.import_module("hdf5plugin")
+            import hdf5plugin  # noqa: F401 (registers the filters it brings)
         except ImportError:
             hint = "pip install hdf5plugin"
         else:
