@@ -119,6 +119,10 @@ def open_h5(path: str | os.PathLike[str]) -> h5py.File:
         raise
     except FileNotFoundError as error:
         raise FrameFileError(f"the file {path} is missing") from error
+    except PermissionError as error:
+        raise FrameFileError(
+            f"{path} may not be read by this user", "ask its owner for leave (chmod, or a group)"
+        ) from error
     except OSError as error:
         raise FrameFileError(f"{path} cannot be read, it may be cut off: {error}") from error
 
