@@ -15,7 +15,16 @@ from ..solver.job import JobError
 from .detector_files import expand
 from .errors import CatalogError
 
-__all__ = ["Dataset", "Roots", "chunk_length", "file_uri", "look_up", "uri_path"]
+__all__ = [
+    "FRAMES_KEY",
+    "Dataset",
+    "Roots",
+    "chunk_length",
+    "file_uri",
+    "look_up",
+    "look_up_master",
+    "uri_path",
+]
 
 # Of an external array's metadata: which frames of each of its files belong to it.
 FRAMES_KEY = "frames"
@@ -31,20 +40,24 @@ class Dataset:
 
 
 def look_up(path: Path, dataset: str, roots: Roots = ()) -> Dataset | None:
-    """Return what `dataset` in `path` is, or None where it cannot be read from this host now.
-
-    An Eiger's master file has its frames in others; they count as its own.
-    """
+    """Return what `dataset` in `path` is, or None where it cannot be read from this host now."""
     try:
-        place = find_file(str(path), path.parent, roots)
-        with open_h5(place) as file:
+        with open_h5(find_file(str(path), path.parent, roots)) as file:
             found = file.get(dataset)
-            if isinstance(found, h5py.Dataset):
+            if isinstance(found, h5py.Dataset) and found.shape:
                 return Dataset(tuple(found.shape), found.dtype.str)
-        array = expand(place, dataset, roots)
-        return Dataset(array.shape, array.dtype.str)
-    except (OSError, KeyError, JobError, CatalogError):
+    except (OSError, KeyError, JobError):
+        pass  # what is to be said of it depends on whose it is
+    return None
+
+
+def look_up_master(path: Path, dataset: str, roots: Roots = ()) -> Dataset | None:
+    """As `look_up`, of a file whose frames lie in others, as an Eiger's master."""
+    try:
+        array = expand(path, dataset, roots)
+    except CatalogError:
         return None
+    return Dataset(array.shape, array.dtype.str)
 
 
 def file_uri(path: Path) -> str:
