@@ -225,6 +225,19 @@ def test_frames_may_come_under_another_data_key(
         read_scan(catalogs.raw, scan.uid)
 
 
+def test_of_several_detectors_the_one_named_first_is_taken(
+    catalogs: Catalogs, store: Store
+) -> None:
+    def beside(scan: FakeScan) -> None:
+        primary, event = scan.named("descriptor")[1], scan.named("event")[1]
+        primary["data_keys"]["eiger1"] = {**primary["data_keys"]["merlin1"]}
+        for part in ("data", "timestamps", "filled"):
+            event[part]["eiger1"] = event[part]["merlin1"]
+
+    scan = store(make_scan, all_of(beside, set_start(scan={"detectors": ["eiger1", "merlin1"]})))
+    assert read_scan(catalogs.raw, scan.uid).detector_pixel_m[0] == pytest.approx(75e-6)
+
+
 def test_a_stream_may_have_another_name(catalogs: Catalogs, store: Store) -> None:
     def renamed(scan: FakeScan) -> None:
         scan.named("descriptor")[1]["name"] = "stream0"

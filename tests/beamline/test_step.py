@@ -113,6 +113,24 @@ def test_a_list_along_one_line_is_told(
     assert "zpssy read the same, 2.0000 um, in all frames" in caplog.text
 
 
+def test_the_scan_of_an_earlier_plan_does_not_decide(catalogs: Catalogs, store: Store) -> None:
+    """HXN's fly plans write into the md that they are given, and the next plan is given it too."""
+
+    def leftover(scan: FakeScan) -> None:
+        scan.start["scan"] = {
+            "type": "2D_FLY_PANDA",
+            "scan_input": [-1, 1, 30, -1, 1, 30],
+            "shape": [30, 30],
+            "detectors": ["merlin1", "panda1"],
+        }
+
+    scan = store(make_step_scan, leftover)
+    assert is_ptychography(scan.start, scan.named("descriptor"))
+    got = read_scan(catalogs.raw, scan.uid)
+    np.testing.assert_allclose(got.positions_m[:, 1], 1e-6 * scan.positions["zpssx"])
+    assert got.start["scan"]["shape"] == [30, 30]
+
+
 @pytest.fixture(scope="module")
 def station(catalogs: Catalogs) -> Station:
     station = make_station(catalogs.home.data / "steps", form="step")
