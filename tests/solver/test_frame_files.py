@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,6 +105,14 @@ def test_files_of_every_format_are_opened(tmp_path: Path, libver: str, userblock
     with h5py.File(tmp_path / "f.h5", "w", libver=low, userblock_size=userblock) as file:
         file["d"] = frames
     np.testing.assert_array_equal(read(FrameBlock("f.h5", "d", 0, 3), tmp_path, (6, 7)), frames)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_this_user_may_not_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["d"] = make_frames(3)
+    (tmp_path / "f.h5").chmod(0)
+    assert "may not be read by this user" in refusal(FrameBlock("f.h5", "d", 0, 3), tmp_path)
 
 
 # Where files are
