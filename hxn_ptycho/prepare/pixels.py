@@ -76,8 +76,8 @@ def judge_pixels(
     named : ndarray (h, w), bool
         Pixels that are not believed anyway.
     hot_factor : float or None
-        How many times its neighbours' median a pixel's mean must be; None: hot ones are not looked
-        for.
+        How many times its neighbours' median a pixel's mean must be; None, or infinite, as a TOML
+        file says it: hot ones are not looked for.
     dark, flat : ndarray (h, w), optional
         Applied before pixels are called hot.
     """
@@ -85,7 +85,7 @@ def judge_pixels(
     saturated = (sample.seen <= (1 - NEARLY_ALL) * frames) & ~named
     bad = named | saturated
     hot, dead = np.zeros((2, *bad.shape), bool)
-    if hot_factor is not None:
+    if hot_factor is not None and np.isfinite(hot_factor):
         hot = find_hot(sample, ~bad, hot_factor, dark, flat)
     dead = find_dead(sample, ~(bad | hot))
     pixels = Pixels(named, saturated, hot, dead)

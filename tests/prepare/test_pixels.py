@@ -98,6 +98,7 @@ def test_pairs_are_found_and_named_in_the_log(frames, caplog) -> None:
     assert "hot, above 10 times their neighbours, by 64 frames; masked: 4 pixels" in caplog.text
     assert "(3, 4), (3, 5), (50, 9), ... (y, x)" in caplog.text
     assert not judged(hot, None).hot.any()
+    assert not judged(hot, float("inf")).hot.any()
 
 
 def test_a_cosmic_ray_is_no_hot_pixel(frames) -> None:
