@@ -6,12 +6,12 @@ import logging
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.spatial import KDTree
 
 from ..scan import Scan, ScanError
-from ..solver.job import relocate
+from ..solver.frame_files import FrameFiles
+from ..solver.h5_files import FrameFileError
 from .window import Window
 
 log = logging.getLogger(__name__)
@@ -109,35 +109,21 @@ def check_positions(scan: Scan, window: Window) -> None:
 def check_files(scan: Scan, folder: str | os.PathLike[str]) -> None:
     """Check that the frames are where the scan says, as many and as large; reads none of them.
 
+    Opens files as the solver does: what passes here, it can read, unless something is changed.
+
     Raises
     ------
     ScanError
-        If a file or dataset is missing, damaged, short or of another shape.
+        If a file or dataset is missing, damaged, short or of another shape; if a virtual dataset
+        lacks a source, a compression filter is not installed, or a program writes the file that
+        does not let it be read meanwhile.
     """
-    for block in scan.frames:
-        path = relocate(block.file, folder)
-        try:
-            # Without locking: the detector may have the file open, or its file system no locks.
-            with h5py.File(path, "r", locking=False) as file:
-                shape = file[block.dataset].shape
-        except FileNotFoundError:
-            raise ScanError(
-                f"the file of frames {path} of scan {scan.scan_id} does not exist"
-            ) from None
-        except KeyError:
-            raise ScanError(f"{path} has no dataset {block.dataset}") from None
-        except OSError as error:
-            raise ScanError(f"{path} of scan {scan.scan_id} cannot be read: {error}") from error
-        if shape[1:] != scan.frame_shape:
-            raise ScanError(
-                f"{path} holds frames of {' x '.join(map(str, shape[1:]))} pixels, the run says "
-                f"{' x '.join(map(str, scan.frame_shape))}"
-            )
-        if shape[0] < block.start + block.count:
-            raise ScanError(
-                f"{path} holds {shape[0]} frames where scan {scan.scan_id} has "
-                f"{block.start + block.count}: it is truncated or still being written"
-            )
+    with FrameFiles(folder, scan.frame_shape) as files:
+        for block in scan.frames:
+            try:
+                files.open(block)
+            except FrameFileError as error:
+                raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
 
 
 def existing_parent(path: Path) -> Path:
