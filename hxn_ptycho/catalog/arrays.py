@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ..solver.frame_files import open_dataset
 from ..solver.h5_files import FrameFileError, Roots, find_file, open_h5
 from .detector_files import expand
-from .documents import uri_path
 from .errors import CatalogError
 from .external import ExternalArray, join
 from .find import open_run
+from .hdf5 import uri_path
 from .requests import Contents, columns, contents, node
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hxn_ptycho.beamline import expected_frames, is_ptychography, read_scan, saturation
+from hxn_ptycho.beamline import expected_frames, is_ptychography, read_scan
 from hxn_ptycho.beamline.checks import check_ended
 from hxn_ptycho.catalog import Catalogs, insert, writer
 from hxn_ptycho.optics import energy_from_wavelength
@@ -58,7 +58,7 @@ def test_a_simulated_scan_is_read_back_as_it_was(
     assert energy_from_wavelength(scan.wavelength_m) == pytest.approx(12, abs=1e-3)
     assert scan.distance_m == 0.5
     assert scan.detector_pixel_m == pytest.approx((55e-6, 55e-6))
-    assert saturation(scan) == 65535
+    assert scan.saturation == 65535
     truth = station.endstation.places_m(station.true_path_um).mean(axis=1)
     assert np.abs(scan.positions_m - truth).max() < 5e-9
     assert (scan.positions_m - truth).std() < 1.5e-9
