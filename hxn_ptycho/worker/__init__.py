@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..catalog import Catalogs, find_run, open_catalog, start_document
 from ..home import Home
-from ..prepare import absolute_starts, override
+from ..prepare import absolute_files, override
 from ..queue import QueuedJob
 from ..recipe import Recipe
 from ..results import results
@@ -79,7 +79,7 @@ def reconstruct(
         derived_uid=str(uuid.uuid4()),
         raw_uid=raw_uid,
         scan_id=int(start.get("scan_id", 0)),
-        recipe=absolute_starts(_choose(recipe, start).merge(keys), Path.cwd()),
+        recipe=absolute_files(_choose(recipe, start).merge(keys), Path.cwd()),
         refusal="",
         state="running",
         reason="",
