@@ -10,6 +10,7 @@ from ..solver.job import ResultData
 from .arrays import npy, tiff
 from .cxi import cxi
 from .files import ExportError, Writers, write_files
+from .filling import Filling
 from .hxn import hxn
 from .scan import SCAN_FORMATS, PreparedScan, write_scan
 
@@ -17,6 +18,7 @@ __all__ = [
     "FORMATS",
     "SCAN_FORMATS",
     "ExportError",
+    "Filling",
     "PreparedScan",
     "export",
     "write_scan",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import ExportError
+from .filling import Filling
 from .prepared import PreparedScan, write_frames
 
 
@@ -30,7 +31,7 @@ def write_ptycho_gui(path: Path, scan: PreparedScan) -> None:
             f"the detector's pixels are {y * 1e6:.5g} x {x * 1e6:.5g} um (y, x); ptycho_gui knows "
             "squares only: export cxi_frames"
         )
-    fill = _Fill(scan.measured)
+    fill = Filling(~scan.measured, scan.measured)
     with h5py.File(path, "w") as file:
         kept = write_frames(
             file, "diffamp", scan, np.dtype(np.float64), lambda counts: _amplitudes(fill(counts))
@@ -58,13 +59,13 @@ def _points(scan: PreparedScan, kept: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return (2, N), um: what its solver, of directions -1, makes these places of the beam from."""
     y, x = scan.positions_m[kept].T * 1e6
     if scan.angle_deg is not None:
-        projection, turned = _x_projection(scan.angle_deg)
+        projection, turned = x_projection(scan.angle_deg)
         x = x / projection * turned
     return np.stack([x, -y])
 
 
-def _x_projection(angle_deg: float) -> tuple[float, float]:
-    """Return what ptycho_gui multiplies x by at a rotation: a share, and a sign."""
+def x_projection(angle_deg: float) -> tuple[float, float]:
+    """Return what ptycho_gui multiplies x by at a rotation: the share across the beam; a sign."""
     turn = np.sin if abs(angle_deg) > 45 else np.cos
     return float(abs(turn(np.deg2rad(angle_deg)))), -1.0 if angle_deg <= -45 else 1.0
 
@@ -91,25 +92,3 @@ def _step(along: NDArray[np.float64]) -> float:
     """Return the step of a scan along an axis: its range over as many as a square has of them."""
     steps = max(1, round(np.sqrt(len(along))) - 1)
     return float(np.ptp(along) / steps) if len(along) else 0.0
-
-
-class _Fill:
-    """Puts the median of the measured pixels around into those that were not measured."""
-
-    def __init__(self, measured: NDArray[np.bool_]) -> None:
-        n = len(measured)
-        self._places = np.argwhere(~measured)
-        self._around = []
-        for y, x in self._places:
-            rows, columns = (y + np.array([-1, 0, 1])) % n, (x + np.array([-1, 0, 1])) % n
-            near = np.argwhere(measured[np.ix_(rows, columns)])
-            self._around.append((rows[near[:, 0]], columns[near[:, 1]]))
-
-    def __call__(self, counts: NDArray) -> NDArray:
-        if not len(self._places):
-            return counts
-        filled = counts.copy()
-        for (y, x), (rows, columns) in zip(self._places, self._around, strict=True):
-            if len(rows):
-                filled[:, y, x] = np.median(counts[:, rows, columns], axis=1)
-        return filled

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..export.scan_ptycho_gui import x_projection
 from ..optics import energy_from_wavelength
 from ..solver.job import relocate
 from .errors import ImportFileError
@@ -80,12 +81,6 @@ def read_ptycho_gui(path: Path, given: Given) -> Measured:
         scan_id=int(found[1]) if found else None,
         **parts,
     )
-
-
-def x_projection(angle_deg: float) -> tuple[float, float]:
-    """Return what ptycho_gui multiplies x by at a rotation: the share across the beam; a sign."""
-    turn = np.sin if abs(angle_deg) > 45 else np.cos
-    return float(abs(turn(np.deg2rad(angle_deg)))), -1.0 if angle_deg <= -45 else 1.0
 
 
 def frames_from_amplitudes(amplitudes: NDArray) -> NDArray[np.float64]:

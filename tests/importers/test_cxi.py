@@ -107,9 +107,7 @@ def test_as_cdtools_writes_it(catalogs, data, tmp_path):
     )
     with h5py.File(path, "a") as file:
         file[f"{E}/data_1/data"] = h5py.SoftLink(f"/{D}/data")
-        file[f"{E}/data_1/translation"] = h5py.SoftLink(
-            f"/{E}/sample_1/geometry_1/translation"
-        )
+        file[f"{E}/data_1/translation"] = h5py.SoftLink(f"/{E}/sample_1/geometry_1/translation")
         file[f"{D}/data"].attrs["axes"] = np.bytes_("translation:y:x")
     scan, frames = imported(catalogs, path)
     assert np.argwhere(~scan.mask).tolist() == [[5, 8]]
@@ -225,7 +223,7 @@ def test_frames_whose_axes_are_named_the_other_way(catalogs, data, tmp_path):
 def test_a_beam_at_the_corner_must_be_said(catalogs, data, tmp_path):
     shifted = np.fft.ifftshift(data.frames, axes=(1, 2))
     path = write(tmp_path / "a.cxi", content(data, data=shifted))
-    with pytest.raises(ImportFileError, match="brighter at their corners.*--dc corner"):
+    with pytest.raises(ImportFileError, match=r"brighter at their corners.*--dc corner"):
         import_file(path, catalogs=catalogs)
     scan, frames = imported(catalogs, path, dc="corner")
     assert scan.dc == "corner"
@@ -264,7 +262,7 @@ def test_dark_and_probe_come_along(catalogs, data, tmp_path):
 
 def test_energy_in_other_units(catalogs, data, tmp_path):
     path = write(tmp_path / "a.cxi", content(data, energy=12000.0))
-    with pytest.raises(ImportFileError, match="energy is 12000 j.*--energy-kev NUMBER"):
+    with pytest.raises(ImportFileError, match=r"energy is 12000 j.*--energy-kev NUMBER"):
         import_file(path, catalogs=catalogs)
     with h5py.File(path, "a") as file:
         file[f"{I}/source_1/energy"].attrs["units"] = "eV"
