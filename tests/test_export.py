@@ -59,30 +59,6 @@ def test_cxi_is_where_readers_look(tmp_path: Path, modes: int):
     assert not z.any()
 
 
-def test_hxn_layout_is_what_its_tools_read(tmp_path: Path):
-    result = example_result(modes=2)
-    export(result, "hxn", tmp_path, label="t2", angle_deg=12.5, detector_pixel_m=75e-6)
-    folder = tmp_path / "recon_result/S12/t2/recon_data"
-    obj = np.load(folder / "recon_12_t2_object_ave.npy")
-    # rot90(axes=(1, 0)): axis 0 is x, and what was the last row comes first on axis 1.
-    assert obj.shape == result.object.shape[:0:-1]
-    assert obj[5, 0] == result.object[0, -1, 5]
-    np.testing.assert_array_equal(
-        np.load(folder / "recon_12_t2_probe_mode_orth_ave_rp_mode_1.npy"),
-        np.rot90(result.probe[1], axes=(1, 0)),
-    )
-    # tomviz takes any file named by scan and label in which it finds "angle =".
-    (config,) = folder.glob("12_t2*")
-    values = dict(line.split(" = ") for line in config.read_text().splitlines() if " = " in line)
-    assert float(values["angle"]) == 12.5
-    pixel_nm = (
-        float(values["lambda_nm"]) * float(values["z_m"]) * 1e6
-        / float(values["ccd_pixel_um"]) / float(values["x_arr_size"])
-    )  # fmt: skip
-    assert pixel_nm == pytest.approx(5.0)
-    assert float(values["ccd_pixel_um"]) == pytest.approx(75)
-
-
 @pytest.mark.parametrize("format", FORMATS)
 def test_nothing_is_overwritten_unasked(tmp_path: Path, format: str):
     files = export(example_result(), format, tmp_path)
