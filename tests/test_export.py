@@ -40,6 +40,17 @@ def test_tiff_has_units_and_resolution(tmp_path: Path):
     np.testing.assert_allclose(probe, np.abs(result.probe), rtol=1e-6)
 
 
+def test_imagej_shows_micrometres(tmp_path: Path):
+    """It takes pixels of at most 1 um (0.0001 cm) in centimetres for micrometres."""
+    export(example_result(pixel_size=(4e-9, 5e-9)), "tiff", tmp_path)
+    with tifffile.TiffFile(tmp_path / "scan_12_object_amplitude.tiff") as file:
+        x, y = file.pages[0].get_resolution(unit="centimeter")
+        assert file.pages[0].tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
+        x_um, y_um = file.pages[0].get_resolution(unit="micrometer")
+    assert max(1 / x, 1 / y) <= 0.0001
+    assert (1 / x_um, 1 / y_um) == pytest.approx((0.005, 0.004), rel=1e-6)
+
+
 @pytest.mark.parametrize("modes", [1, 2])
 def test_cxi_is_where_readers_look(tmp_path: Path, modes: int):
     result = example_result(modes=modes, pixel_size=(4e-9, 5e-9))

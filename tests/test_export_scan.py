@@ -126,9 +126,7 @@ def test_it_is_prepared_as_a_reconstruction_would_have_it(data, tmp_path, format
         orientation="flip_y",
         normalisation=rng.uniform(0.9, 1.1, 30),
     )
-    path = exported(
-        scan, format, tmp_path / "out", window=24, centre=(47 - 22, 28), threshold=0.0
-    )
+    path = exported(scan, format, tmp_path / "out", window=24, centre=(47 - 22, 28), threshold=0.0)
     measured = READERS[format](path, Given())
     expected = data.frames[:, 4:28, 4:28] * scan.normalisation[:, None, None]
     good = mask[10:34, 16:40]

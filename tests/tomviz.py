@@ -9,30 +9,107 @@ from pathlib import Path
 
 import numpy as np
 
-_NO_CONFIGURATION = {".npy", ".npz", ".h5", ".hdf5", ".nxs", ".tif", ".tiff", ".png", ".jpg", ".mat"}
+_NO_CONFIGURATION = {
+    ".npy",
+    ".npz",
+    ".h5",
+    ".hdf5",
+    ".nxs",
+    ".tif",
+    ".tiff",
+    ".png",
+    ".jpg",
+    ".mat",
+}
 _EDGE = 15  # cut off around an object, beside half a probe
 
 # What ptycho_gui's parser asks of section GUI; the rest are strings.
-FLAGS = (
-    "init_prb_flag init_obj_flag mode_flag multislice_flag gpu_flag init_obj_dpc_flag "
-    "prb_center_flag mask_prb_flag mesh_flag cal_scan_pattern_flag bragg_flag pc_flag "
-    "save_tmp_pic_flag position_correction_flag angle_correction_flag sf_flag ms_pie_flag "
-    "weak_obj_flag preview_flag save_config_history"
-).split()
-INTEGERS = (
-    "frame_num n_iterations prb_mode_num obj_mode_num slice_num nth dm_version processes "
-    "display_interval nz nx ny pc_kernel_n position_correction_start position_correction_step "
-    "start_update_probe start_update_object"
-).split()
-NUMBERS = (
-    "lambda_nm xray_energy_kev z_m dr_x x_range dr_y y_range alg_percentage amp_max amp_min "
-    "pha_max pha_min slice_spacing_m distance ccd_pixel_um start_ave x_direction y_direction angle "
-    "alpha beta bragg_theta bragg_gamma bragg_delta pc_sigma"
-).split()
-WORDS = (
-    "scan_num prb_filename prb_dir prb_path obj_filename obj_dir obj_path working_directory "
-    "mpi_file_path sign alg_flag alg2_flag ml_mode pc_alg precision gpus"
-).split()
+FLAGS = [
+    "init_prb_flag",
+    "init_obj_flag",
+    "mode_flag",
+    "multislice_flag",
+    "gpu_flag",
+    "init_obj_dpc_flag",
+    "prb_center_flag",
+    "mask_prb_flag",
+    "mesh_flag",
+    "cal_scan_pattern_flag",
+    "bragg_flag",
+    "pc_flag",
+    "save_tmp_pic_flag",
+    "position_correction_flag",
+    "angle_correction_flag",
+    "sf_flag",
+    "ms_pie_flag",
+    "weak_obj_flag",
+    "preview_flag",
+    "save_config_history",
+]
+INTEGERS = [
+    "frame_num",
+    "n_iterations",
+    "prb_mode_num",
+    "obj_mode_num",
+    "slice_num",
+    "nth",
+    "dm_version",
+    "processes",
+    "display_interval",
+    "nz",
+    "nx",
+    "ny",
+    "pc_kernel_n",
+    "position_correction_start",
+    "position_correction_step",
+    "start_update_probe",
+    "start_update_object",
+]
+NUMBERS = [
+    "lambda_nm",
+    "xray_energy_kev",
+    "z_m",
+    "dr_x",
+    "x_range",
+    "dr_y",
+    "y_range",
+    "alg_percentage",
+    "amp_max",
+    "amp_min",
+    "pha_max",
+    "pha_min",
+    "slice_spacing_m",
+    "distance",
+    "ccd_pixel_um",
+    "start_ave",
+    "x_direction",
+    "y_direction",
+    "angle",
+    "alpha",
+    "beta",
+    "bragg_theta",
+    "bragg_gamma",
+    "bragg_delta",
+    "pc_sigma",
+]
+WORDS = [
+    "scan_num",
+    "prb_filename",
+    "prb_dir",
+    "prb_path",
+    "obj_filename",
+    "obj_dir",
+    "obj_path",
+    "working_directory",
+    "mpi_file_path",
+    "sign",
+    "alg_flag",
+    "alg2_flag",
+    "ml_mode",
+    "pc_alg",
+    "precision",
+    "gpus",
+]
 
 
 @dataclass

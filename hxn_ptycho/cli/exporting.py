@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this command to the program."""
     app.command(
         context_settings=NEGATIVE_RUNS,
-        epilog="Examples: hxn-ptycho export -1 --format tiff pictures; "
+        epilog="Example: hxn-ptycho export -1 --format tiff pictures; "
         "hxn-ptycho export 34784 --format ptycho_gui . --set window=128",
     )(export)
 

@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         "import",
-        epilog="Examples: hxn-ptycho import scan_34784.h5; hxn-ptycho import star.npz.bz2 "
+        epilog="Example: hxn-ptycho import scan_34784.h5; hxn-ptycho import star.npz.bz2 "
         "--energy-kev 8.8 --distance-m 2 --detector-pixel-um 75",
     )(import_files)
     app.command(

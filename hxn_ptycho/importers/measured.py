@@ -15,6 +15,9 @@ from .given import Geometry
 BATCH_BYTES = 32 * 2**20
 """Of the frames read at a time: enough to be quick, few enough to cost little memory."""
 
+LARGEST = int(np.iinfo(np.uint16).max)
+"""Whole numbers up to this are kept as uint16, whatever they come as."""
+
 
 @dataclass(frozen=True)
 class Frames:

@@ -27,7 +27,7 @@ from ..solver.job import relocate
 from .errors import ImportFileError
 from .given import Given
 from .hdf5 import find, number, opened, read_batches
-from .measured import Frames, Measured, check_counts, check_positions
+from .measured import LARGEST, Frames, Measured, check_counts, check_positions
 
 RAW_DATASET = "/entry/data/data"
 
@@ -83,16 +83,21 @@ def read_ptycho_gui(path: Path, given: Given) -> Measured:
     )
 
 
-def frames_from_amplitudes(amplitudes: NDArray) -> NDArray[np.float64]:
+def frames_from_amplitudes(amplitudes: NDArray) -> NDArray:
     """Return counts (m, ny, nx), DC at [0, 0], of ``diffamp`` frames (m, nx, ny).
 
-    What differs from whole numbers by the rounding of their square roots is made whole.
+    What differs from whole numbers by the rounding of their square roots is made whole: uint16 if
+    they fit, else float32.
     """
-    turned = np.fft.ifftshift(amplitudes, axes=(1, 2)).astype(np.float64)
-    counts = np.fft.ifftshift(np.rot90(turned, axes=(1, 2)), axes=(1, 2)) ** 2
+    counts = np.square(amplitudes, dtype=np.float64)
     whole = np.rint(counts)
     rounding = 4 * np.finfo(amplitudes.dtype).eps
-    return whole if (np.abs(counts - whole) <= rounding * np.maximum(counts, 1)).all() else counts
+    if (np.abs(counts - whole) <= rounding * np.maximum(counts, 1)).all():
+        counts = whole.astype(np.uint16 if whole.max(initial=0) <= LARGEST else np.float32)
+    else:
+        counts = counts.astype(np.float32)
+    turned = np.rot90(np.fft.ifftshift(counts, axes=(1, 2)), axes=(1, 2))
+    return np.fft.ifftshift(turned, axes=(1, 2))
 
 
 def _points(source: str, file: h5py.File) -> NDArray[np.float64]:

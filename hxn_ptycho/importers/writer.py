@@ -11,10 +11,9 @@ import h5py
 import numpy as np
 
 from .errors import ImportFileError
-from .measured import Measured
+from .measured import LARGEST, Measured
 
 FRAMES, POSITIONS, MASK, PROBE, DARK = "frames", "positions", "mask", "probe", "dark"
-LARGEST = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True)
@@ -94,4 +93,6 @@ def _write(path: Path, measured: Measured, kind: np.dtype) -> None:
 
 
 def _whole(counts: np.ndarray) -> bool:
+    if counts.dtype == np.uint16:
+        return True
     return bool(counts.max(initial=0) <= LARGEST and np.array_equal(counts, np.rint(counts)))

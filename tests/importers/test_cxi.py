@@ -13,6 +13,8 @@ import pytest
 from hxn_ptycho.beamline import read_scan
 from hxn_ptycho.catalog import read, start_document
 from hxn_ptycho.importers import ImportFileError, import_file
+from hxn_ptycho.importers.cxi import read_cxi
+from hxn_ptycho.importers.given import Given
 from hxn_ptycho.simulate import Dataset, dataset
 
 E, I, D = "entry_1", "entry_1/instrument_1", "entry_1/instrument_1/detector_1"
@@ -167,7 +169,7 @@ def on_detector(frames: np.ndarray, slow: Any, fast: Any, dc: str) -> np.ndarray
 
 @pytest.mark.parametrize("dc", ["centre", "corner"])
 @pytest.mark.parametrize(("slow", "fast"), STEPS)
-def test_frames_are_turned_as_the_detector_lies(catalogs, data, tmp_path, slow, fast, dc):
+def test_frames_are_turned_as_the_detector_lies(data, tmp_path, slow, fast, dc):
     basis = np.array([[*slow, 0], [*fast, 0]]) * PIXEL
     mask = np.zeros((1, 32, 32), int)
     mask[0, 20, 7] = 1
@@ -175,18 +177,18 @@ def test_frames_are_turned_as_the_detector_lies(catalogs, data, tmp_path, slow, 
         data, data=on_detector(data.frames, slow, fast, dc), basis_vectors=basis,
         mask=on_detector(mask, slow, fast, dc)[0], is_fft_shifted=int(dc == "corner"),
     )  # fmt: skip
-    scan, frames = imported(catalogs, write(tmp_path / "a.cxi", values))
+    measured = read_cxi(write(tmp_path / "a.cxi", values), Given())
     expected = np.where(mask == 1, 0, data.frames)
     if dc == "corner":
         expected, mask = (np.fft.ifftshift(a, axes=(1, 2)) for a in (expected, mask))
-    assert scan.dc == dc
-    np.testing.assert_array_equal(frames, expected)
-    np.testing.assert_array_equal(scan.mask, mask[0] == 0)
-    np.testing.assert_allclose(scan.positions_m, data.positions_m, rtol=1e-9, atol=1e-16)
+    assert measured.dc == dc
+    np.testing.assert_array_equal(next(measured.frames.batches()), expected)
+    np.testing.assert_array_equal(measured.mask, mask[0] == 0)
+    np.testing.assert_allclose(measured.positions_m, data.positions_m, rtol=1e-9, atol=1e-16)
 
 
 @pytest.mark.parametrize(("slow", "fast"), STEPS)
-def test_a_beam_off_the_middle_is_found_by_the_corner(catalogs, data, tmp_path, slow, fast):
+def test_a_beam_off_the_middle_is_found_by_the_corner(data, tmp_path, slow, fast):
     """Of frames that are no squares, with pixels that are none."""
     rng = np.random.default_rng(0)
     seen = rng.integers(0, 5, (20, 30, 40)).astype(np.uint8)
@@ -206,10 +208,10 @@ def test_a_beam_off_the_middle_is_found_by_the_corner(catalogs, data, tmp_path, 
     basis = np.array([[*slow, 0], [*fast, 0]]) * sizes[:, None]
     corner = -(beam[0] * basis[0] + beam[1] * basis[1]) + [0, 0, 0.5]
     values = content(data, data=on_file, basis_vectors=basis, corner_position=corner)
-    scan, frames = imported(catalogs, write(tmp_path / "a.cxi", values))
-    np.testing.assert_array_equal(frames, seen)
-    assert scan.start["ptycho"] == {"centre": [9.0, 25.0]}
-    assert scan.detector_pixel_m == pytest.approx((40e-6, 50e-6))
+    measured = read_cxi(write(tmp_path / "a.cxi", values), Given())
+    np.testing.assert_array_equal(next(measured.frames.batches()), seen)
+    assert measured.recipe == {"centre": [9.0, 25.0]}
+    assert measured.geometry.detector_pixel_m == pytest.approx((40e-6, 50e-6))
 
 
 def test_frames_whose_axes_are_named_the_other_way(catalogs, data, tmp_path):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hxn_ptycho.beamline import read_scan
 from hxn_ptycho.catalog import read, resolve, start_document
 from hxn_ptycho.importers import ImportFileError, import_file
-from hxn_ptycho.importers.ptycho_gui import frames_from_amplitudes
+from hxn_ptycho.importers.given import Given
+from hxn_ptycho.importers.ptycho_gui import frames_from_amplitudes, read_ptycho_gui
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import Dataset, dataset
@@ -87,7 +88,7 @@ def test_a_known_sample_comes_out_as_it_is(catalogs, home, tmp_path):
 
 @pytest.mark.parametrize("directions", [(-1, -1), (1, -1), (-1, 1), (1, 1)])
 @pytest.mark.parametrize("angle", [0.0, 30.0, 45.0, -45.0, -60.0, 80.0])
-def test_what_its_solver_finds_fits_what_is_imported(catalogs, tmp_path, directions, angle):
+def test_what_its_solver_finds_fits_what_is_imported(tmp_path, directions, angle):
     """Truth by the model of its own solver: an object and a probe on its axes."""
     rng = np.random.default_rng(4)
     n, pixel_m = 16, 1.2398419843e-9 / 12 * 0.5 / (16 * 55e-6)
@@ -99,12 +100,11 @@ def test_what_its_solver_finds_fits_what_is_imported(catalogs, tmp_path, directi
     amplitudes = amplitudes_of_its_solver(obj, probe, starts)
     path = write_scan_h5(tmp_path / "scan_1.h5", amplitudes, points, angle=angle)
 
-    uid = import_file(path, catalogs=catalogs, **signs)
-    scan = read_scan(catalogs.raw, uid)
-    frames = read(catalogs.raw, uid, "frames")
+    measured = read_ptycho_gui(path, Given(**signs))
+    (frames,) = measured.frames.batches()
     # Its object turned back: axis 0 was x, axis 1 y upwards.
     ours, our_probe = (np.rot90(a, axes=(0, 1)) for a in (obj, probe))
-    places = np.rint(scan.positions_m * scan.projection / pixel_m).astype(int)
+    places = np.rint(measured.positions_m * measured.projection / pixel_m).astype(int)
     corners = places - places.min(axis=0)
     begin = np.array([len(ours) - (starts[:, 1].max() + n), starts[:, 0].min()])
     for frame, (y, x) in zip(frames, corners + begin, strict=True):
