@@ -15,6 +15,8 @@ from hxn_ptycho.catalog import read, start_document
 from hxn_ptycho.importers import ImportFileError, import_file
 from hxn_ptycho.importers.cxi import read_cxi
 from hxn_ptycho.importers.given import Given
+from hxn_ptycho.prepare import make_plan, override
+from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import Dataset, dataset
 
 E, I, D = "entry_1", "entry_1/instrument_1", "entry_1/instrument_1/detector_1"
@@ -257,6 +259,8 @@ def test_dark_and_probe_come_along(catalogs, data, tmp_path):
     with h5py.File(file) as kept:
         np.testing.assert_array_equal(kept[name], np.full((32, 32), 1.5))
     scan = read_scan(catalogs.raw, uid)
+    plan = make_plan(scan, override(Recipe(), start_document(catalogs.raw, uid)))
+    np.testing.assert_array_equal(plan.corrections.dark, np.full((32, 32), 1.5))
     assert scan.start_probe is not None
     with h5py.File(scan.start_probe[0]) as kept:
         np.testing.assert_array_equal(kept[scan.start_probe[1]], data.probe.astype("c8"))
