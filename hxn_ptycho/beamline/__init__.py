@@ -8,6 +8,7 @@ reads which. What the documents do not say (encoders, directions, detectors) is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import CatalogError, start_document, stop_document
@@ -57,13 +58,13 @@ def is_ptychography(start: Mapping[str, Any], descriptors: Sequence[Mapping[str,
     if "analysis_stage" in start:  # what came out of a reconstruction is not to go into one
         return False
     config = load_config()
-    flavour = flavour_of(start, config)
     keys = {
         key: data_key
         for descriptor in descriptors
         if descriptor.get("name") != "baseline"  # it has motors that are not recorded with frames
         for key, data_key in descriptor["data_keys"].items()
     }
+    flavour, start = flavour_of(start, config, keys)
     return flavour is not None and flavour.diffracts(start, keys, config)
 
 
@@ -73,7 +74,7 @@ def expected_frames(start: Mapping[str, Any]) -> int | None:
     None if it does not say, or if it names its detectors and none of them sees diffraction.
     """
     config = load_config()
-    flavour = flavour_of(start, config)
+    flavour, _ = flavour_of(start, config)
     if flavour is None or (flavour is not imported and not may_diffract(start, config)):
         return None
     return flavour.expected(start)
@@ -113,19 +114,19 @@ def read_scan(
     try:
         start = start_document(broker, uid)
         config = load_config(home)
-        flavour = flavour_of(start, config)
+        stop = stop_document(broker, uid)
+        run = Run(broker, uid, start, config, recipe or Recipe())
+        flavour, as_read = flavour_of(start, config, run.keys)
         if flavour is None or "analysis_stage" in start:
             raise ScanError(_why_not(start, config))
-        stop = stop_document(broker, uid)
         if not allow_partial:
             check_ended(start, stop)
-        run = Run(broker, uid, start, config, recipe or Recipe())
         if not run.keys:
             raise ScanError(f"{run.name} has no data: it ended before its first frame was stored")
-        scan = flavour.read(run)
+        scan = replace(flavour.read(replace(run, start=as_read)), start=dict(start))
     except CatalogError as error:
         raise ScanError(str(error)) from error
-    expected = flavour.expected(start)
+    expected = flavour.expected(as_read)
     found = scan.number_of_frames
     if expected is not None and found != expected and not (allow_partial and found < expected):
         raise ScanError(

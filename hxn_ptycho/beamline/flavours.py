@@ -58,6 +58,29 @@ class Flavour(Protocol):
 FLAVOURS: tuple[Flavour, ...] = (panda, zebra, imported, classic, step)
 
 
-def flavour_of(start: Mapping[str, Any], config: BeamlineConfig) -> Flavour | None:
-    """Return which flavour a run is of, by its start document; None: of none that is known."""
+def flavour_of(
+    start: Mapping[str, Any], config: BeamlineConfig, keys: Mapping[str, Any] | None = None
+) -> tuple[Flavour | None, Mapping[str, Any]]:
+    """Return which flavour a run is of, and its start document as that flavour is to read it.
+
+    Parameters
+    ----------
+    start : mapping
+        Start document.
+    config : BeamlineConfig
+    keys : mapping, optional
+        Data keys. HXN's plans write into the ``md`` that they are given, so that the next plan may
+        carry the `scan` of the one before: where its data are not of that type, it is left out.
+    """
+    found = _first(start, config)
+    if keys is None or found is None or found.diffracts(start, keys, config):
+        return found, start
+    own = {key: value for key, value in start.items() if key != "scan"}
+    other = _first(own, config)
+    if other is not None and other.diffracts(own, keys, config):
+        return other, own
+    return found, start
+
+
+def _first(start: Mapping[str, Any], config: BeamlineConfig) -> Flavour | None:
     return next((flavour for flavour in FLAVOURS if flavour.takes(start, config)), None)

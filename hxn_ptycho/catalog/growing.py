@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CatalogError
-from .hdf5 import Dataset, chunk_length, file_uri, look_up
+from .hdf5 import FRAMES_KEY, Dataset
+from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 from .writing import has_run, is_conflict, remove, retrying, runs, writing
 
 if TYPE_CHECKING:
     from databroker import Broker
-    from tiled.structures.data_source import DataSource
 
 SPEC_VERSION = "3.0"
 TABLE = "internal"
-# Of an external array's metadata: which frames of each of its files belong to it.
-FRAMES_KEY = "frames"
 
 
 class GrowingRun:
@@ -228,7 +226,7 @@ class GrowingRun:
             If a file cannot be opened, lacks the dataset, or the catalog cannot store it.
         """
         paths = [path] if isinstance(path, Path) else list(path)
-        source = _data_source(paths, dataset, found or _look_up(paths, dataset), dims)
+        source = data_source(paths, dataset, found or look_up_all(paths, dataset), dims)
         spans = [[int(start), int(count)] for start, count in frames or ()]
         if len(spans) == 1 and spans[0][0]:
             # Tiled joins whole files; of a single one it can take a part.
@@ -279,43 +277,3 @@ class GrowingRun:
                 f"run {self.uid[:8]} cannot be stored in the catalog {self.broker.name}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-
-
-def _look_up(paths: Sequence[Path], dataset: str) -> Dataset:
-    """Return what the datasets of all files are, joined."""
-    datasets = []
-    for path in paths:
-        found = look_up(path, dataset)
-        if found is None:
-            raise CatalogError(f"{path} cannot be registered: it has no readable {dataset}")
-        datasets.append(found)
-    length = sum(found.shape[0] for found in datasets)
-    return Dataset((length, *datasets[0].shape[1:]), datasets[0].dtype)
-
-
-def _data_source(
-    paths: Sequence[Path], dataset: str, found: Dataset, dims: Iterable[str]
-) -> DataSource[Any]:
-    import numpy as np
-    from tiled.structures.array import ArrayStructure, BuiltinDtype
-    from tiled.structures.core import StructureFamily
-    from tiled.structures.data_source import Asset, DataSource, Management
-
-    length, step = found.shape[0], chunk_length(found)
-    first = [min(step, length - begin) for begin in range(0, length, step)] or [0]
-    return DataSource(
-        mimetype="application/x-hdf5",
-        structure_family=StructureFamily.array,
-        structure=ArrayStructure(
-            data_type=BuiltinDtype.from_numpy_dtype(np.dtype(found.dtype)),
-            shape=found.shape,
-            chunks=(tuple(first), *((size,) for size in found.shape[1:])),
-            dims=tuple(dims) or None,
-        ),
-        parameters={"dataset": dataset, "swmr": False},
-        management=Management.external,
-        assets=[
-            Asset(data_uri=file_uri(path), is_directory=False, parameter="data_uris", num=number)
-            for number, path in enumerate(paths)
-        ],
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -11,12 +10,25 @@ from urllib.parse import unquote, urlparse
 import h5py
 import numpy as np
 
-from ..solver.job import relocate
+from ..solver.h5_files import Roots, find_file, open_h5
+from ..solver.job import JobError
+from .detector_files import expand
+from .errors import CatalogError
 
+__all__ = [
+    "FRAMES_KEY",
+    "Dataset",
+    "Roots",
+    "chunk_length",
+    "file_uri",
+    "look_up",
+    "look_up_master",
+    "uri_path",
+]
+
+# Of an external array's metadata: which frames of each of its files belong to it.
+FRAMES_KEY = "frames"
 CHUNK_BYTES = 8 * 2**20
-
-# Prefixes of paths, (old, new): where files that were moved are now.
-Roots = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -30,31 +42,22 @@ class Dataset:
 def look_up(path: Path, dataset: str, roots: Roots = ()) -> Dataset | None:
     """Return what `dataset` in `path` is, or None where it cannot be read from this host now."""
     try:
-        with open_h5(on_this_host(path, roots)) as file:
-            found = file[dataset]
-            return Dataset(tuple(found.shape), found.dtype.str)
-    except (OSError, KeyError, AttributeError):  # AttributeError: a group of that name
-        return None
+        with open_h5(find_file(str(path), path.parent, roots)) as file:
+            found = file.get(dataset)
+            if isinstance(found, h5py.Dataset) and found.shape:
+                return Dataset(tuple(found.shape), found.dtype.str)
+    except (OSError, KeyError, JobError):
+        pass  # what is to be said of it depends on whose it is
+    return None
 
 
-def on_this_host(path: Path, roots: Roots = ()) -> Path:
-    """Return where `path` is on this host: itself if it exists, else below a new root."""
-    place = relocate(str(path), path.parent)
-    if not place.exists():
-        for old, new in roots:
-            if path.is_relative_to(old):
-                moved = Path(new) / path.relative_to(old)
-                if moved.exists():
-                    return moved
-    return place
-
-
-def open_h5(path: str | os.PathLike[str]) -> h5py.File:
-    """Open a file that a detector may still hold open: SWMR if it can be, and without locking."""
+def look_up_master(path: Path, dataset: str, roots: Roots = ()) -> Dataset | None:
+    """As `look_up`, of a file whose frames lie in others, as an Eiger's master."""
     try:
-        return h5py.File(path, "r", libver="latest", swmr=True, locking=False)
-    except (OSError, ValueError):
-        return h5py.File(path, "r", locking=False)
+        array = expand(path, dataset, roots)
+    except CatalogError:
+        return None
+    return Dataset(array.shape, array.dtype.str)
 
 
 def file_uri(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .hdf5 import Dataset, Roots, look_up
+from .hdf5 import Dataset, Roots, look_up, look_up_master
 from .specs import Place, Resource, other_datasets
 
 Document = dict[str, Any]
@@ -181,13 +181,14 @@ def declared(data_key: Document, resource: Resource, used: int | None = None) ->
 
 
 def _look_up(file: File, roots: Roots, preferred: str = "") -> Dataset | None:
-    for name in dict.fromkeys((preferred or file.dataset, file.dataset)):
-        for dataset in (name, *other_datasets(name)):
-            found = look_up(Path(file.path), dataset, roots)
-            if found is not None and found.shape:
-                file.dataset = dataset
-                return found
-    return None
+    path = Path(file.path)
+    names = dict.fromkeys((preferred or file.dataset, file.dataset))
+    for dataset in dict.fromkeys((*names, *(each for n in names for each in other_datasets(n)))):
+        found = look_up(path, dataset, roots)
+        if found is not None:
+            file.dataset = dataset
+            return found
+    return look_up_master(path, file.dataset, roots)
 
 
 def _some(paths: Sequence[str]) -> str:

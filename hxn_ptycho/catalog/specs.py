@@ -24,10 +24,14 @@ class Spec:
     by_point : bool
         Whether a datum with a ``point_number`` stands for ``frame_per_point`` frames of the
         dataset, from ``point_number * frame_per_point``; otherwise it stands for all of it.
+    series : bool
+        Whether the path is the beginning of an Eiger's master files, ``PATH_<seq_id>_master.h5``;
+        a datum with a ``frame_num`` stands for that frame.
     """
 
     dataset: Callable[[Mapping[str, Any]], str]
     by_point: bool = False
+    series: bool = False
 
 
 _FRAMES = Spec(lambda kwargs: FRAMES)
@@ -35,6 +39,8 @@ _FRAMES_BY_POINT = Spec(lambda kwargs: FRAMES, by_point=True)
 _AREA_DETECTOR = Spec(lambda kwargs: AREA_DETECTOR_FRAMES, by_point=True)
 _COLUMN = Spec(lambda kwargs: str(kwargs["column"]))
 _COLUMN_BY_POINT = Spec(lambda kwargs: str(kwargs["column"]), by_point=True)
+# The group in which a master's frames are, in numbered parts.
+_EIGER = Spec(lambda kwargs: "/entry/data", series=True)
 _REGION = Spec(lambda kwargs: str(kwargs["det_elem"]))
 
 SPECS: dict[str, Spec] = {
@@ -49,6 +55,9 @@ SPECS: dict[str, Spec] = {
     "AD_HDF5": _AREA_DETECTOR,
     "AD_HDF5_SWMR": _AREA_DETECTOR,
     "AD_HDF5_SWMR_STREAM": _AREA_DETECTOR,
+    "AD_EIGER": _EIGER,
+    "AD_EIGER2": _EIGER,
+    "AD_EIGER_SLICE": _EIGER,
     "SIS_HDF51": _COLUMN,
     "ZEBRA_HDF51": _COLUMN,
     "SIS_HDF51_FLY_STREAM_V1": _COLUMN_BY_POINT,
@@ -101,10 +110,16 @@ class Resource:
         Raises
         ------
         KeyError
-            If the datum lacks the argument that names the dataset.
+            If the datum lacks the argument that names the dataset, or the series.
         """
         assert self.spec is not None
         dataset = str(self._given) if self._given else self.spec.dataset(datum_kwargs)
+        if self.spec.series:
+            path, frame = (
+                f"{self.path}_{datum_kwargs['seq_id']}_master.h5",
+                datum_kwargs.get("frame_num"),
+            )
+            return Place(path, dataset, int(frame or 0), None if frame is None else 1)
         point = datum_kwargs.get("point_number") if self.spec.by_point else None
         if point is None:
             return Place(self.path, dataset, 0, None)

@@ -56,6 +56,7 @@ class StreamedArray:
     data_key: Document
     spans: dict[str, list[int]] = field(default_factory=dict)
     _resources: dict[str, Document] = field(default_factory=dict)
+    _unread: list[Path] = field(default_factory=list)
 
     def add(self, resource: Document, datum: Document) -> None:
         """Take a stream_datum and its stream_resource.
@@ -95,20 +96,24 @@ class StreamedArray:
         if len(datasets) != 1:
             raise Unsupported(f"in datasets of different names, {sorted(datasets)}")
         shape = (sum(count for *_, count in parts), *parts[0][1].shape[1:])
-        whole = all((start, count) == (0, found.shape[0]) for _, found, start, count in parts)
+        # How long a file of a bulk detector is, is known when it is closed.
+        open_ended = self.spans.keys() <= made_here.keys() - set(numbered)
         notes = [
             f"{self.key}: {uri_path(resource['uri'])} had {found.shape[0]} frames when the scan "
             f"was stored, and {start + count} were told of"
             for resource, found, start, count in parts
             if found.shape[0] < start + count
         ]
+        notes += [
+            f"{self.key}: {path} could not be opened when the scan was stored; shape "
+            f"{shape} and type {parts[0][1].dtype} are as the scan declared them"
+            for path in self._unread
+        ]
         return ArrayFiles(
             [uri_path(resource["uri"]) for resource, *_ in parts],
             datasets.pop(),
             Dataset(shape, parts[0][1].dtype),
-            None
-            if whole and not self.spans.keys() & set(numbered)
-            else [(start, count) for *_, start, count in parts],
+            None if open_ended else [(start, count) for *_, start, count in parts],
             notes,
         )
 
@@ -135,6 +140,7 @@ class StreamedArray:
             reached = stop
             count = (stop - start) * each
             if found is None:
+                self._unread.append(uri_path(resource["uri"]))
                 dtype = self.data_key.get("dtype_numpy") or "<f8"
                 found = Dataset((first * each + count, *shape[1:]), dtype)
             yield resource, found, first * each, count

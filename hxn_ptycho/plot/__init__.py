@@ -16,8 +16,9 @@ from ..solver.metrics import illumination
 from .marks import FAINT, HEIGHT, INK, MARGIN, WIDTH, Origin
 from .panels import draw_errors, draw_object, draw_probe
 from .saving import PlotError, save_figure
+from .showing import show
 
-__all__ = ["PlotError", "figure", "sample_name", "save", "summary"]
+__all__ = ["PlotError", "figure", "sample_name", "save", "show", "summary"]
 
 
 def figure(

@@ -33,6 +33,7 @@ BEAM = "#00e5ff"
 DROPPED = "#e0218a"
 LEFT = 6.55  # inches: where the right half begins
 _RINGED = 300  # marked pixels of a kind at most that get a ring around, to be seen at all
+_NOTHING = 1e-30  # counts, where a logarithm of 0 is shown
 _TOP = HEIGHT - 1.35
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -48,7 +49,7 @@ def draw_detector(canvas: Figure, view: FramesView) -> None:
         marked |= pixels
     norm = _log_norm(view.mean[~marked], 0.5 / view.sampled)
     picture = axes.imshow(
-        np.maximum(view.mean, norm.vmin), norm=norm, cmap=colormaps["inferno"], aspect="auto"
+        np.maximum(view.mean, _NOTHING), norm=norm, cmap=colormaps["inferno"], aspect="auto"
     )
     for reason, pixels in view.marked.items():
         _mark(axes, pixels, MARKS[reason], box[2] / width)
@@ -73,7 +74,7 @@ def draw_tiles(canvas: Figure, view: FramesView) -> None:
     photons = dict(zip(view.index.tolist(), view.photons.tolist(), strict=True))
     for j, (number, frame) in enumerate(zip(view.numbers.tolist(), view.tiles, strict=True)):
         axes = place(canvas, (LEFT + j * (tile + 0.1), _TOP - LABEL - tile, tile, tile))
-        values = np.where(np.isnan(frame), np.nan, np.maximum(frame, norm.vmin))
+        values = np.where(np.isnan(frame), np.nan, np.maximum(frame, _NOTHING))
         axes.imshow(np.ma.masked_invalid(values), norm=norm, cmap=shown, aspect="auto")
         axes.set_xticks([])
         axes.set_yticks([])
@@ -155,8 +156,8 @@ def draw_curves(canvas: Figure, view: FramesView) -> None:
     step = max(1, len(values) // 4000)
     lower.plot(np.arange(len(values))[::step], values[::step], "-", lw=0.9, color="#d95f02")
     low, high = float(values.min()), float(values.max())
-    spread = max(high - low, 0.02 * max(abs(high), 1e-30))
-    lower.set_ylim(low - 0.15 * spread, high + 0.15 * spread)
+    spread = max(0.15 * (high - low), 0.05 * high)
+    lower.set_ylim(low - spread, high + spread)
     label(lower, "Normalisation", size=10.5)
     lower.set_xlabel("frame", size=9.5, color=INK, labelpad=1)
     for axes in (upper, lower):
@@ -164,7 +165,7 @@ def draw_curves(canvas: Figure, view: FramesView) -> None:
         axes.tick_params(labelsize=8.5, colors=INK, length=3)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=2))
         axes.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.5g}")
         axes.grid(axis="y", color=OUTSIDE, lw=0.8)
         axes.set_axisbelow(True)
         for side in ("top", "right"):

@@ -15,6 +15,8 @@ from .frame_panels import draw_curves, draw_detector, draw_positions, draw_tiles
 from .marks import FAINT, HEIGHT, INK, MARGIN, WIDTH
 from .saving import save_figure
 
+_BETWEEN, _LINE = "   ·   ", 165  # letters that fit
+
 
 @dataclass(frozen=True)
 class FramesView:
@@ -25,8 +27,8 @@ class FramesView:
     scan_id : int
     title : str
         Put behind the scan id, for instance the sample's name.
-    facts : list of list of str
-        What is said under the title, a list a line.
+    facts : list of str
+        What is said under the title.
     mean : ndarray (h, w), float64
         Mean counts of `sampled` frames, as on file (direct beam in the middle).
     sampled : int
@@ -56,7 +58,7 @@ class FramesView:
 
     scan_id: int
     title: str
-    facts: list[list[str]]
+    facts: list[str]
     mean: NDArray[np.float64]
     sampled: int
     marked: dict[str, NDArray[np.bool_]]
@@ -88,16 +90,26 @@ def figure_frames(view: FramesView) -> Figure:
     head = f"Scan {view.scan_id}, frames" + (f"   {view.title}" if view.title else "")
     left = MARGIN / WIDTH
     canvas.text(left, 1 - 0.42 / HEIGHT, head, size=19, weight="bold", color=INK, va="center")
-    for line, facts in enumerate(view.facts):
-        canvas.text(
-            left, 1 - (0.78 + 0.22 * line) / HEIGHT, "   ·   ".join(facts),
-            size=10.5, color=FAINT, va="center",
-        )  # fmt: skip
+    for number, line in enumerate(_lines(view.facts)):
+        up = 1 - (0.78 + 0.22 * number) / HEIGHT
+        canvas.text(left, up, line, size=10.5, color=FAINT, va="center")
     draw_detector(canvas, view)
     draw_tiles(canvas, view)
     draw_positions(canvas, view)
     draw_curves(canvas, view)
     return canvas
+
+
+def _lines(facts: list[str]) -> list[str]:
+    """Return facts in lines that fit under the title."""
+    lines = [""]
+    for fact in facts:
+        longer = f"{lines[-1]}{_BETWEEN}{fact}" if lines[-1] else fact
+        if lines[-1] and len(longer) > _LINE:
+            lines.append(fact)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def save_frames(view: FramesView, path: str | os.PathLike[str], *, dpi: float = 150) -> Path:

@@ -81,10 +81,10 @@ class FrameSample:
         return counts.max(axis=0).astype(np.float64)
 
 
-def read_sample(
+def choose_frames(
     scan: Scan, folder: str | os.PathLike[str] = ".", most: int = MOST_FRAMES
-) -> FrameSample:
-    """Read at most `most` frames, evenly spread over the scan; fewer where they are large.
+) -> NDArray[np.int64]:
+    """Return which frames to look at: at most `most`, evenly spread; fewer where they are large.
 
     Where a file's chunks hold several frames, a chunk is unpacked whole for one of them: a few
     places of the scan then give several frames each, so that never much more is read than wanted.
@@ -101,24 +101,45 @@ def read_sample(
     ScanError
         If a file cannot be read.
     """
-    ends = np.cumsum([block.count for block in scan.frames])
-    with FrameFiles(folder, scan.frame_shape) as files:
-        try:
+    try:
+        with FrameFiles(folder, scan.frame_shape) as files:
             first = files.open(next(block for block in scan.frames if block.count))
             frame_bytes = first.dtype.itemsize * math.prod(scan.frame_shape)
-            index = _choose(scan.number_of_frames, most, frame_bytes, _unpacked_together(first))
-            frames = np.empty((len(index), *scan.frame_shape), first.dtype.newbyteorder("="))
-            block_of = np.searchsorted(ends, index, side="right")
-            done = 0
+            return _choose(scan.number_of_frames, most, frame_bytes, _unpacked_together(first))
+    except FrameFileError as error:
+        raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
+
+
+def read_sample(
+    scan: Scan, folder: str | os.PathLike[str] = ".", most: int = MOST_FRAMES
+) -> FrameSample:
+    """Read some frames, as `choose_frames` chooses them.
+
+    Raises
+    ------
+    ScanError
+        If a file cannot be read.
+    """
+    index = choose_frames(scan, folder, most)
+    frames: NDArray | None = None
+    ends = np.cumsum([block.count for block in scan.frames])
+    block_of = np.searchsorted(ends, index, side="right")
+    done = 0
+    try:
+        with FrameFiles(folder, scan.frame_shape) as files:
             for number in np.unique(block_of).tolist():
                 block = scan.frames[number]
                 dataset = files.open(block)
+                if frames is None:
+                    dtype = dataset.dtype.newbyteorder("=")
+                    frames = np.empty((len(index), *scan.frame_shape), dtype)
                 rows = index[block_of == number] - (ends[number] - block.count) + block.start
                 for start, stop in _runs(rows):
                     read_frames(dataset, start, stop, frames[done : done + stop - start])
                     done += stop - start
-        except FrameFileError as error:
-            raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
+    except FrameFileError as error:
+        raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
+    assert frames is not None  # check_scan has seen to it that there is a frame
     return FrameSample(index, frames, _saturation(scan, frames.dtype))
 
 
@@ -148,6 +169,5 @@ def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def _saturation(scan: Scan, dtype: np.dtype) -> float:
-    if scan.saturation is not None:
-        return float(scan.saturation)
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else float("inf")
+    known = float("inf") if scan.saturation is None else float(scan.saturation)
+    return min(known, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else known

@@ -172,11 +172,9 @@ class Flyer(Device):
 
     def complete(self) -> DeviceStatus:
         """Return the status of the part: done when its last frame is written."""
-        if self._status is None and self.halted:
-            return self._done()
-        if self._status is None:
+        if self._status is None and not self.halted:
             raise RuntimeError(f"{self.name} is not flying")
-        return self._status
+        return self._status or self._done()
 
     def stop(self, *, success: bool = False) -> None:
         """End the scan after the frames now being measured; what there is is kept."""
@@ -264,7 +262,7 @@ class Flyer(Device):
                     return
 
     def _measure(self, trajectory: Trajectory, fast: NDArray[np.floating], slow: float) -> None:
-        random, light = self.endstation.generator, self.endstation
+        light, random = self.endstation, self.endstation.generator
         path = self._yx(fast, np.full(fast.shape, slow))
         # The stage follows the line to some nanometres, and trembles within a frame.
         path = path + random.normal(0, self.vibration_um, (len(fast), 1, 2))

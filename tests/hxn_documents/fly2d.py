@@ -137,9 +137,9 @@ def make_fly2d(
                     seq_num,
                     {
                         "merlin1": ids[number_on_file]["datum_id"],
-                        motors[0]: float(fast[first + place]),
-                        motors[1]: float(slow[first + place]),
-                        "sclr1_ch4": float(ion_chamber[first + place]),
+                        motors[0]: float(fast[(first + place) % fast.size]),
+                        motors[1]: float(slow[(first + place) % fast.size]),
+                        "sclr1_ch4": float(ion_chamber[(first + place) % fast.size]),
                         "Det1_Pt": float(place),
                     },
                     ["merlin1"],
@@ -147,7 +147,7 @@ def make_fly2d(
                 )
             )
         truth.append(on_file[asked].astype(dtype))
-        which.append(first + np.arange(len(asked)))
+        which.append((first + np.arange(len(asked))) % fast.size)
         datums: list[Named] = [("datum", each) for each in ids]
         if assets == "datum_page":
             datums = [("datum_page", dict(event_model.pack_datum_page(*ids)))]

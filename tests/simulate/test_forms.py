@@ -8,9 +8,10 @@ import bluesky.plans as bp
 import h5py
 import numpy as np
 import pytest
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from hxn_ptycho.simulate import plans
+from hxn_ptycho.simulate.faults import Faults
 from hxn_ptycho.simulate.sample import Sample
 
 from .read_back import events, frames_of, misfit, path_of, read_back, validate
@@ -143,6 +144,21 @@ def test_zebra_documents_are_those_of_rows(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.diff(file["time"][:]), 0.004 / 0.9)
 
 
+@pytest.mark.parametrize("form", ["classic", "zebra", "streams"])
+def test_the_fast_axis_may_be_y(tmp_path: Path, form: Form) -> None:
+    station = station_for(tmp_path, form)
+    lines = station.zpssy, -0.2, 0.2, 5, station.zpssx, 0, 0.1, 2
+    station.RE(plans.fly2d([station.merlin1], *lines, 0.004, flyer=station.flyer))
+    found = read_back(station)
+    places = found.positions_um
+    if form == "zebra":  # enc1 follows the fast stage, whichever that is
+        places = places[:, ::-1]
+    np.testing.assert_allclose(places, station.truth_um, atol=0.006)
+    np.testing.assert_allclose(station.truth_um[:5, 0], np.linspace(-0.2, 0.2, 5), atol=0.05)
+    assert misfit(found.frames, station.light()) == pytest.approx(1, abs=0.05)
+    assert station.named("start")[0]["motors"] == ["zpssy", "zpssx"]
+
+
 def test_a_zebra_scan_may_be_told_by_its_centre(tmp_path: Path) -> None:
     station = station_for(tmp_path, "zebra")
     station.zebra1.scan_type = "FIP_2D_FLY"
@@ -227,6 +243,26 @@ def test_an_interrupted_scan_keeps_what_there_is(tmp_path: Path, form: Form, end
     station.documents.clear()
     station.measure(4, 3)
     assert len(read_back(station).frames) == 12
+
+
+@pytest.mark.parametrize("form", ["classic", "zebra", "streams"])
+def test_a_detector_that_fails_fails_the_scan_and_keeps_what_there_is(
+    tmp_path: Path, form: Form
+) -> None:
+    station = station_for(tmp_path, form)
+
+    def fail() -> None:
+        station.merlin1.disarm()  # as when the disk is full: no more writing
+        station.merlin1.faults = Faults(dark=np.zeros((1, 1)))  # and no file for the next row
+
+    station.while_flying(15, fail)
+    with pytest.raises((FailedStatus, ValueError)):
+        station.measure(6, 60)
+    assert station.named("stop")[0]["exit_status"] == "fail"
+    written = station.flyer.frames_written
+    assert 12 <= written < 60
+    assert len(read_back(station).frames) == written
+    assert (station.zpssx.position, station.zpssy.position) == (0, 0)
 
 
 @pytest.mark.parametrize("form", ["classic", "zebra", "streams"])
