@@ -99,4 +99,4 @@ def _half(power: Real, radius: Real) -> float:
     within = np.bincount(ring.ravel(), power.ravel())[:half]
     within[0] = 0
     total = np.cumsum(within)
-    return float(np.interp(0.5 * total[-1], total, np.arange(half))) if total[-1] > 0 else 0.0
+    return float(np.interp(0.5 * total[-1], total, np.arange(half) + 0.5)) if total[-1] > 0 else 0.0
