@@ -146,15 +146,12 @@ def _print(report: OrientationReport, drawn: Path | None) -> None:
     from ..orientation import verdict
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("orientation", "or its twin", "error_fourier", "iterations", "first probe"):
-        table.add_column(
-            name, justify="right" if name in ("error_fourier", "iterations") else "left"
-        )
+    for name in ("orientation", "or its twin", "error_fourier", "first probe"):
+        table.add_column(name, justify="right" if name == "error_fourier" else "left")
     for place, each in enumerate(report.ranking):
-        table.add_row(
-            each.orientation, each.twin, f"{each.error_fourier:.4f}", str(each.iterations),
-            each.start, style="green" if place == 0 and report.decided else None,
-        )  # fmt: skip
+        style = "green" if place == 0 and report.decided else None
+        error = f"{each.error_fourier:.4f}"
+        table.add_row(each.orientation, each.twin, error, each.start, style=style)
     out = terminal()
     out.print(table)
     out.print(

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ..solver.metrics import align
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from .report import OrientationReport, Ranked
 
 _LIT = 0.1  # of the greatest illumination: less is noise
@@ -81,7 +84,9 @@ def save(report: OrientationReport, path: str | os.PathLike[str], *, dpi: float 
     canvas.text(left, 1 - 0.80 / HEIGHT, _line(report), size=10.5, color=FAINT, va="center")
     for place, ranked in enumerate(report.ranking):
         if ranked.picture is not None:
-            _draw(canvas, place, ranked, ranked.picture, _conjugate(report, ranked))
+            first = place == 0 and report.orientation
+            name = report.orientation if first else f"{ranked.orientation} | {ranked.twin}"
+            _draw(canvas, place, ranked, ranked.picture, str(name))
     kind = target.suffix.lstrip(".").lower()
     if kind not in canvas.canvas.get_supported_filetypes():
         raise PlotError(f"{target.name}: name the picture .png, .pdf or .svg, not {kind or 'bare'}")
@@ -116,13 +121,9 @@ def _line(report: OrientationReport) -> str:
     return "   ·   ".join(parts)
 
 
-def _conjugate(report: OrientationReport, ranked: Ranked) -> bool:
-    """Whether the waves to show are the conjugate of those reconstructed."""
-    return ranked is report.ranking[0] and report.orientation == ranked.twin
-
-
-def _draw(canvas, place: int, ranked: Ranked, picture: Picture, conjugate: bool) -> None:  # type: ignore[no-untyped-def]
-    """Draw one class: its phase over its beam."""
+def _draw(canvas: Figure, place: int, ranked: Ranked, picture: Picture, name: str) -> None:
+    """Draw one class, or the orientation `name`: its phase over its beam."""
+    conjugate = name == ranked.twin
     from ..plot.marks import HEIGHT, INK, MARGIN, OUTSIDE, WIDTH, colour, label, scale_bar, show
 
     gap = 0.3
@@ -130,10 +131,10 @@ def _draw(canvas, place: int, ranked: Ranked, picture: Picture, conjugate: bool)
     left, top = MARGIN + place * (width + gap), HEIGHT - 1.6
     phase = -picture.phase if conjugate else picture.phase
     size = tuple(n * pixel for n, pixel in zip(phase.shape, picture.pixel_m, strict=True))
-    tall = min(width * size[0] / size[1], 3.6)
+    tall = min(width * size[0] / size[1], 3.7)
     wide = tall * size[1] / size[0]
 
-    def axes_at(bottom: float, w: float, h: float):  # type: ignore[no-untyped-def]
+    def axes_at(bottom: float, w: float, h: float) -> Axes:
         return canvas.add_axes((left / WIDTH, bottom / HEIGHT, w / WIDTH, h / HEIGHT))
 
     axes = axes_at(top - tall, wide, tall)
@@ -142,9 +143,8 @@ def _draw(canvas, place: int, ranked: Ranked, picture: Picture, conjugate: bool)
     low, high = np.percentile(phase.compressed(), (1, 99))
     image.set_clim(low, max(high, low + 0.02))
     image.set_cmap("viridis")
-    names = f"{ranked.orientation} | {ranked.twin}"
     axes.text(
-        0, 1 + 0.34 / tall, names, transform=axes.transAxes, size=13, color=INK,
+        0, 1 + 0.34 / tall, name, transform=axes.transAxes, size=13, color=INK,
         weight="bold" if place == 0 else "normal",
     )  # fmt: skip
     label(
@@ -155,7 +155,7 @@ def _draw(canvas, place: int, ranked: Ranked, picture: Picture, conjugate: bool)
     scale_bar(axes, size[1])
     probe = picture.probe[0].conj() if conjugate else picture.probe[0]
     side = min(1.5, width)
-    below = axes_at(0.4, side, side)
+    below = axes_at(top - tall - 0.45 - side, side, side)
     window = tuple(n * pixel for n, pixel in zip(probe.shape, picture.pixel_m, strict=True))
     show(below, colour(probe), window, "upper")
     label(below, "Beam", size=9)

@@ -19,19 +19,16 @@ class Ranked:
     orientation, twin : str
         The two that fit equally well.
     error_fourier : float
-        Of the best of its reconstructions.
-    iterations : int
-        Of that one, for this error.
+        Of the best of its reconstructions, when it was decided (or at the last iteration).
     start : str
-        Its first probe.
+        The first probe of that one.
     picture : Picture or None
-        What it gave.
+        What it gave in the end.
     """
 
     orientation: Orientation
     twin: Orientation
     error_fourier: float
-    iterations: int
     start: str
     picture: Picture | None = field(default=None, repr=False, compare=False)
 
@@ -76,6 +73,9 @@ class OrientationReport:
         the last).
     iterations : int
         How many that took.
+    settled_error : float
+        ``error_fourier`` of the first at the end: it goes on until it falls no more.
+    settled_iterations : int
     twin : Twin or None
         None unless decided.
     present : str
@@ -93,6 +93,8 @@ class OrientationReport:
     decided: bool
     lead: float
     iterations: int
+    settled_error: float
+    settled_iterations: int
     twin: Twin | None
     present: Orientation
     detector: str
@@ -163,7 +165,6 @@ class OrientationReport:
                 "orientation": each.orientation,
                 "twin": each.twin,
                 "error_fourier": each.error_fourier,
-                "iterations": each.iterations,
                 "start": each.start,
             }
             for each in self.ranking
@@ -179,6 +180,8 @@ class OrientationReport:
             "detector": self.detector,
             "lead": self.lead,
             "iterations": self.iterations,
+            "settled_error": self.settled_error,
+            "settled_iterations": self.settled_iterations,
             "ranking": ranking,
             "twin": asdict(self.twin) if self.twin else None,
             "hxn_toml": list(self.lines),

@@ -12,12 +12,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from ..optics import propagate
 from ..recipe import ZonePlate
 from ..solver.metrics import align
 
 Complex = NDArray[np.complexfloating]
+Real = NDArray[np.float64]
 #: "as it is": the waves are those of the orientation; "twin": of its twin; "open": not to be told.
 Verdict = Literal["as it is", "twin", "open"]
 
@@ -27,11 +29,18 @@ SHARPER = 1.5
 _NEAR = 2.0
 _PLANES = 41  # on each side of the sample
 
-#: Least correlation of absorption and retardation. Reconstructions mix amplitude and phase: up to
-#: 0.3 was seen of samples without any.
-CORRELATION = 0.5
+#: Least correlation of absorption and retardation, in what is neither finer nor coarser than
+#: `SCALES`. Of samples without any, up to 0.3 was seen there.
+CORRELATION = 0.4
 #: Least significance of it, in standard deviations from one part of the sample to the next.
 SIGNIFICANCE = 4.0
+#: Pixels: widths of the Gauss filters between which the picture is looked at.
+SCALES = (1.5, 6.0)
+#: How many times more absorption a phase may come with in what is finer. Where the beam is not
+#: understood quite right (its defocus, its coherence), the picture is as if a little out of focus:
+#: amplitude and phase are then mixed, with either sign, and the more the finer they are, as the
+#: square. In matter the two go together at all scales.
+FINER = (-0.5, 2.0)
 _PARTS = 6  # of the picture, along each axis
 _LEAST_PARTS = 9
 _LIT = 0.2  # of the greatest illumination
@@ -68,10 +77,12 @@ class Matter:
     ----------
     verdict : str
     correlation : float
-        Of the logarithm of the amplitude with the phase, -1 to 1; positive where what retards
-        absorbs.
+        Of the logarithm of the amplitude with the phase, -1 to 1, at `SCALES`; positive where what
+        retards absorbs.
     significance : float
         The covariance over its error, from one part of the picture to the next.
+    finer : float
+        How many times more absorption a phase comes with in what is finer.
     skewness : float
         Of the phases; negative for matter in few places. Told, but nothing is decided by it: a
         film with holes has the other sign.
@@ -81,6 +92,7 @@ class Matter:
     verdict: Verdict
     correlation: float
     significance: float
+    finer: float
     skewness: float
     reason: str
 
@@ -144,34 +156,73 @@ def ask_matter(obj: Complex, lit: NDArray[np.floating]) -> Matter:
     flat, _ = align(np.ones_like(obj), obj, enough)
     phase = np.angle(flat * np.exp(-1j * np.angle(np.sum(flat[enough]))))
     amplitude = np.log(np.maximum(np.abs(flat), 1e-6))
-    parts = [
-        (phase[part] - phase[part].mean(), amplitude[part] - amplitude[part].mean())
-        for part in _parts(enough)
-    ]
     centred = phase[enough] - phase[enough].mean()
     spread = float(np.mean(centred**2))
     skewness = float(np.mean(centred**3) / spread**1.5) if spread > 0 else 0.0
+    parts = _parts(enough)
     if len(parts) < _LEAST_PARTS:
         few = f"the picture is too small: {len(parts)} parts of it, of {_LEAST_PARTS}"
-        return Matter("open", 0.0, 0.0, skewness, few)
-    # Within each part by itself, so that neither ramps nor a drift of the beam count.
-    together = np.array([np.mean(p * a) for p, a in parts])
-    own = np.mean([np.mean(p**2) for p, _ in parts]) * np.mean([np.mean(a**2) for _, a in parts])
-    error = together.std(ddof=1) / np.sqrt(len(together))
-    correlation = float(together.mean() / np.sqrt(own)) if own > 0 else 0.0
-    significance = float(together.mean() / error) if error > 0 else 0.0
-    numbers = f"correlation {correlation:+.2f}, {abs(significance):.1f} standard deviations from 0"
-    if abs(correlation) < CORRELATION or abs(significance) < SIGNIFICANCE:
-        said = (
-            f"absorption and retardation do not go together clearly enough: {numbers} (needed: "
-            f"{CORRELATION:g} and {SIGNIFICANCE:g})"
+        return Matter("open", 0.0, 0.0, 0.0, skewness, few)
+    smooth, coarse = (
+        [_smooth(values, enough, scale) for values in (phase, amplitude)] for scale in SCALES
+    )
+    here = _Together.of(smooth[0] - coarse[0], smooth[1] - coarse[1], parts)
+    fine = _Together.of(phase - smooth[0], amplitude - smooth[1], parts)
+    finer = fine.slope / here.slope if here.slope else 0.0
+    numbers = (
+        f"correlation {here.correlation:+.2f}, {abs(here.significance):.1f} standard deviations "
+        "from 0"
+    )
+
+    def answer(verdict: Verdict, reason: str) -> Matter:
+        said = f"{reason}: {numbers}"
+        return Matter(verdict, here.correlation, here.significance, finer, skewness, said)
+
+    if abs(here.correlation) < CORRELATION or abs(here.significance) < SIGNIFICANCE:
+        needed = f"(needed are {CORRELATION:g} and {SIGNIFICANCE:g})"
+        return answer("open", f"absorption and retardation do not go together clearly {needed}")
+    if not FINER[0] <= finer <= FINER[1]:
+        return answer(
+            "open",
+            f"the picture seems out of focus, which mixes amplitude and phase ({finer:+.1f} times "
+            "as much absorption with a phase in the finest of it)",
         )
-        return Matter("open", correlation, significance, skewness, said)
-    if correlation > 0:
-        said = f"what absorbs retards, as matter does: {numbers}"
-        return Matter("as it is", correlation, significance, skewness, said)
-    said = f"what absorbs would advance the wave, which matter does not: {numbers}"
-    return Matter("twin", correlation, significance, skewness, said)
+    if here.correlation > 0:
+        return answer("as it is", "what absorbs retards, as matter does")
+    return answer("twin", "what absorbs would advance the wave, which matter does not")
+
+
+@dataclass(frozen=True)
+class _Together:
+    """How phase and logarithm of the amplitude go together.
+
+    Within each part of the picture by itself, so that neither ramps nor a drift of the beam count.
+    """
+
+    correlation: float
+    significance: float
+    slope: float
+
+    @classmethod
+    def of(
+        cls, phase: Real, amplitude: Real, parts: list[tuple[NDArray[np.intp], ...]]
+    ) -> _Together:
+        pairs = [(phase[p] - phase[p].mean(), amplitude[p] - amplitude[p].mean()) for p in parts]
+        both = np.array([np.mean(p * a) for p, a in pairs])
+        phases = float(np.mean([np.mean(p**2) for p, _ in pairs]))
+        amplitudes = float(np.mean([np.mean(a**2) for _, a in pairs]))
+        error = float(both.std(ddof=1) / np.sqrt(len(both)))
+        if min(phases, amplitudes, error) <= 0:
+            return cls(0.0, 0.0, 0.0)
+        mean = float(both.mean())
+        return cls(mean / np.sqrt(phases * amplitudes), mean / error, mean / phases)
+
+
+def _smooth(values: Real, where: NDArray[np.bool_], width: float) -> Real:
+    """Return values smoothed over pixels `where` there are any."""
+    weight = gaussian_filter(where.astype(float), width)
+    smooth: Real = gaussian_filter(np.where(where, values, 0.0), width)
+    return np.divide(smooth, weight, out=np.zeros_like(smooth), where=weight > 1e-3)
 
 
 def _parts(enough: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], ...]]:

@@ -19,7 +19,7 @@ from ..solver.orientation import CLASSES
 from .contest import Candidate, Contest, OrientError
 from .pictures import Picture
 from .report import OrientationReport, Ranked, Twin, settle
-from .standing import SETTLED, Standing, decided, settled, standings
+from .standing import LEAD, SETTLED, Standing, decided, settled, standings
 from .starts import choose_part
 from .twin import Optics, ask_matter, ask_optics
 
@@ -105,10 +105,10 @@ class Work:
                 first = self.stood[-1].best
                 at = self.stood[-1].iteration
                 progress({"event": "decided", "orientation": first, "iteration": at})
-                for candidate in self.candidates:
-                    if candidate.orientation != first:
-                        candidate.end()
                 best = self._best(first)
+                for candidate in self.candidates:
+                    if candidate.orientation != first or not _alike(candidate, best, LEAD):
+                        candidate.end()
                 contest.follow(lambda: settled(best.errors), seen)
 
     def _is_decided(self) -> bool:
@@ -146,14 +146,12 @@ class Work:
         last = self.stood[-1]
         other = dict(CLASSES)
         ranking = []
-        for orientation in last.errors:
+        for orientation, error in last.errors.items():
             best = self._best(orientation)
-            at = max(best.errors)
             ranking.append(
-                Ranked(
-                    orientation, other[orientation], best.errors[at], at, best.start, best.picture()
-                )
+                Ranked(orientation, other[orientation], error, best.start, best.picture())
             )
+        first = self._best(last.best).errors
         return OrientationReport(
             raw_uid=self.scan.uid,
             scan_id=self.scan.scan_id,
@@ -163,6 +161,8 @@ class Work:
             decided=self.decided,
             lead=last.lead,
             iterations=last.iteration,
+            settled_error=first[max(first)],
+            settled_iterations=max(first),
             twin=self._twin() if self.decided else None,
             present=self.scan.orientation,
             detector=_detector(self.scan, self.home),
@@ -178,7 +178,7 @@ class Work:
         optics = self._ask_optics(picture)
         # Several first probes may have led to fits that are as good; they must then agree.
         for other in self.candidates:
-            if other.orientation == first and other is not best and _alike(other, best):
+            if other.orientation == first and other is not best and _alike(other, best, SETTLED):
                 seen = other.picture()
                 assert seen is not None
                 also = self._ask_optics(seen)
@@ -195,10 +195,10 @@ class Work:
         return ask_optics(picture.probe, picture.pixel_m, picture.wavelength_m, plate)
 
 
-def _alike(a: Candidate, b: Candidate) -> bool:
-    """Whether two reconstructions fit equally well, at the last iteration that both have."""
+def _alike(a: Candidate, b: Candidate, share: float) -> bool:
+    """Whether two errors differ by less than this share, at the last iteration that both have."""
     at = max(set(a.errors) & set(b.errors))
-    return abs(a.errors[at] - b.errors[at]) < SETTLED * b.errors[at]
+    return abs(a.errors[at] - b.errors[at]) < share * b.errors[at]
 
 
 def _ranks(recipe: Recipe, device: str, engine: Engine) -> int:

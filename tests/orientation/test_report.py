@@ -15,7 +15,7 @@ def optics(verdict):
 
 
 def matter(verdict):
-    return Matter(verdict, 0.8, 6.0, -0.3, f"matter {verdict}")
+    return Matter(verdict, 0.8, 6.0, 1.1, -0.3, f"matter {verdict}")
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,11 @@ def test_a_contradiction_says_both_and_what_to_check():
 
 def report(first=0, twin: Twin | None = None, **changes) -> OrientationReport:
     order = [CLASSES[first], *(pair for pair in CLASSES if pair != CLASSES[first])]
-    ranking = tuple(Ranked(*pair, 0.1 + 0.1 * i, 30, "focused") for i, pair in enumerate(order))
+    ranking = tuple(Ranked(*pair, 0.1 + 0.1 * i, "focused") for i, pair in enumerate(order))
     made = OrientationReport(
         raw_uid="raw", scan_id=7, views=100, views_of_scan=900, ranking=ranking, decided=True,
-        lead=0.4, iterations=30, twin=twin, present="identity", detector="merlin1", seconds=9.0,
+        lead=0.4, iterations=30, settled_error=0.09, settled_iterations=60, twin=twin,
+        present="identity", detector="merlin1", seconds=9.0,
     )  # fmt: skip
     return replace(made, **changes)
 

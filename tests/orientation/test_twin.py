@@ -87,6 +87,7 @@ def test_matter_retards_and_absorbs():
     assert said.verdict == "as it is"
     assert said.correlation > 0.9
     assert said.significance > 6
+    assert said.finer == pytest.approx(1, abs=0.1)
     assert ask_matter(obj.conj(), lit).verdict == "twin"
 
 
@@ -104,7 +105,25 @@ def test_absorption_that_has_nothing_to_do_with_the_phase_leaves_it_open():
     for wave in (obj, obj.conj()):
         said = ask_matter(wave, lit)
         assert said.verdict == "open"
-        assert "0.5" in said.reason
+        assert "do not go together" in said.reason
+
+
+@pytest.mark.parametrize("um", [1, -1, 3, -3, 10, -10])
+def test_a_picture_out_of_focus_is_not_trusted(um):
+    """Free space mixes amplitude and phase with either sign: all absorption here is from it."""
+    obj, lit = picture(Deposit(absorption=1e-4))
+    seen = propagate(obj, (14.7e-9, 14.7e-9), 1.03e-10, um * 1e-6)
+    said = ask_matter(seen, lit)
+    assert abs(said.correlation) > 0.4  # alone, this would say something
+    assert said.verdict == "open"
+
+
+def test_a_little_out_of_focus_does_no_harm_where_there_is_absorption():
+    obj, lit = picture(Deposit(absorption=0.1))
+    for um in (1, -1):
+        seen = propagate(obj, (14.7e-9, 14.7e-9), 1.03e-10, um * 1e-6)
+        assert ask_matter(seen, lit).verdict == "as it is"
+        assert ask_matter(seen.conj(), lit).verdict == "twin"
 
 
 def test_noise_leaves_it_open():
