@@ -116,6 +116,7 @@ CASES = {
     "64 views": Case(views=64),
     "196 views": Case(views=196),
     "900 views": Case(views=900),
+    "900 views, steps of 8 % of the beam": Case(views=900, overlap=12),
     "96 pixels": Case(n=96),
     "128 pixels": Case(n=128),
     "128 pixels, two modes": Case(n=128, modes=2, recipe_modes=2, views=144),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..home import Home
-from ..launch import Engine, Place, Program
+from ..launch import Engine, LaunchError, Place, Program
 from ..prepare import prepare
 from ..recipe import Recipe
 from ..scan import Scan
@@ -18,6 +19,8 @@ from ..solver.job import CHECKPOINT_FILE, Inputs, Job, read_array, read_progress
 from ..solver.metrics import illumination
 from ..solver.orientation import Orientation
 from .pictures import Picture
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
 
@@ -187,6 +190,9 @@ class Contest:
 
     def __exit__(self, *_: object) -> None:
         for candidate in self.candidates:
-            candidate.end()
+            try:
+                candidate.end()
+            except LaunchError as error:  # Slurm does not answer: the others are to end too
+                log.error("orientation %s: %s", candidate.orientation, error)
         for place in self._places:
             place.release()

@@ -12,7 +12,7 @@ from typing import Any
 from ..beamline import load_config
 from ..home import Home
 from ..launch import Engine, engine_of
-from ..prepare import choose_device, choose_ranks
+from ..prepare import choose_device
 from ..recipe import Recipe
 from ..scan import Scan
 from ..solver.orientation import CLASSES
@@ -23,6 +23,7 @@ from .standing import LEAD, SETTLED, Standing, decided, settled, standings
 from .starts import choose_part
 from .twin import Optics, ask_matter, ask_optics
 
+_MOST = 12  # reconstructions side by side: four classes from up to three first probes
 EVERY = 10  # iterations from one value of the error to the next
 
 Listener = Callable[[dict[str, Any]], object]
@@ -59,6 +60,10 @@ class Work:
                 "error_every": EVERY,
                 "checkpoint_every": EVERY,
                 "average_start": 1.0,
+                # Of an earlier result or a clamp, the twin could not be the conjugate.
+                "object": "ones",
+                "object_amplitude": None,
+                "object_phase": None,
                 "device": device,
                 "ranks": _ranks(recipe, device, self.engine),
             }
@@ -202,10 +207,11 @@ def _alike(a: Candidate, b: Candidate, share: float) -> bool:
 
 
 def _ranks(recipe: Recipe, device: str, engine: Engine) -> int:
-    """Return the ranks of each reconstruction: four classes share what there is."""
-    if recipe.ranks != "auto" or not engine.on_this_host():
-        return 1 if recipe.ranks == "auto" else int(recipe.ranks)
-    return max(1, choose_ranks(recipe, device, engine) // len(CLASSES))
+    """Return the ranks of each reconstruction: all of them share what there is."""
+    if recipe.ranks != "auto":
+        return int(recipe.ranks)
+    # Elsewhere, a job of a hundred views is for one core or GPU too.
+    return max(1, engine.ranks(device) // _MOST) if engine.on_this_host() else 1
 
 
 def _detector(scan: Scan, home: Home) -> str:
