@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .orientation import orient
     from .recipe import Recipe
     from .trigger import AutoReconstruct
-    from .worker import reconstruct
+    from .worker import reconstruct, show_frames
 
 __all__ = [
     "AutoReconstruct",
@@ -25,6 +25,7 @@ __all__ = [
     "orient",
     "reconstruct",
     "results",
+    "show_frames",
 ]
 
 _ROOM_OF = {
@@ -33,6 +34,7 @@ _ROOM_OF = {
     "open_catalog": "catalog",
     "orient": "orientation",
     "reconstruct": "worker",
+    "show_frames": "worker",
 }
 
 

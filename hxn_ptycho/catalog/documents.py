@@ -16,10 +16,10 @@ from typing import Any, cast
 from urllib.parse import unquote, urlparse
 
 import event_model
-import h5py
 import numpy as np
 
-from ..solver.job import relocate
+from ..solver.h5_files import open_h5
+from ..solver.job import JobError, relocate
 
 Document = dict[str, Any]
 Named = tuple[str, Document]
@@ -234,16 +234,8 @@ def look_up(path: Path, dataset: str) -> Dataset | None:
         with open_h5(relocate(str(path), path.parent)) as file:
             found = file[dataset]
             return Dataset(tuple(found.shape), found.dtype.str)
-    except (OSError, KeyError):
+    except (OSError, KeyError, JobError):
         return None
-
-
-def open_h5(path: str | os.PathLike[str]) -> h5py.File:
-    """Open a file that a detector may still hold open: SWMR if it can be, and without locking."""
-    try:
-        return h5py.File(path, "r", libver="latest", swmr=True, locking=False)
-    except (OSError, ValueError):
-        return h5py.File(path, "r", locking=False)
 
 
 def file_uri(path: Path) -> str:

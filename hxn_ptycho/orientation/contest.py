@@ -165,6 +165,15 @@ class Contest:
                 time.sleep(0.1)
         for number, candidate in enumerate(self.candidates):
             candidate.launch(self._engine, self._places[number % len(self._places)])
+            if number == 0 and self._engine.starts_early:
+                self._wait_for(candidate)
+
+    def _wait_for(self, first: Candidate) -> None:
+        """Wait until one computes: on a new machine it compiles, which not all are to do at once."""
+        while not first.iteration and not first.ended:
+            self._interrupt()
+            time.sleep(_POLL_SECONDS)
+            first.look()
 
     def follow(self, enough: Callable[[], bool], seen: Callable[[Candidate], object]) -> None:
         """Follow them until `enough` says so, or all have ended.

@@ -6,12 +6,13 @@ import logging
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from ..scan import Scan, ScanError
-from ..solver.job import relocate
+from ..solver.frame_files import FrameFiles
+from ..solver.h5_files import FrameFileError
 from .window import Window
 
 log = logging.getLogger(__name__)
@@ -82,17 +83,16 @@ def check_positions(scan: Scan, window: Window) -> None:
         raise ScanError(f"all {frames} positions of scan {scan.scan_id} are equal; did it move?")
     if (extent < pixel).all():
         raise ScanError(
-            f"the {frames} positions of scan {scan.scan_id} span {_nm(extent[0])} x "
-            f"{_nm(extent[1])}, less than one object pixel ({_nm(pixel[0])}); "
+            f"the {frames} positions of scan {scan.scan_id} span {length_text(extent[0])} x "
+            f"{length_text(extent[1])}, less than one object pixel ({length_text(pixel[0])}); "
             "are their units right?"
         )
-    # How far each view is from its nearest neighbour, as a share of the window.
-    places = scan.positions_m / window.side_m
-    nearest = KDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
+    nearest = neighbour_distances(scan, window)
     typical = float(np.median(nearest))
     facts = (
         f"neighbouring views of scan {scan.scan_id} are typically "
-        f"{_nm(typical * window.side_m[0])} apart, the window is {_nm(window.side_m[0])} wide"
+        f"{length_text(typical * window.side_m[0])} apart, the window is "
+        f"{length_text(window.side_m[0])} wide"
     )
     if typical >= 1:
         raise ScanError(
@@ -106,38 +106,33 @@ def check_positions(scan: Scan, window: Window) -> None:
         log.warning("%d of %d views overlap with no other: %s", alone, frames, facts)
 
 
+def neighbour_distances(scan: Scan, window: Window) -> NDArray[np.float64]:
+    """Return how far each of N > 1 views is from its nearest neighbour, as a share of the window.
+
+    Of y and x, the larger counts.
+    """
+    places = scan.positions_m / window.side_m
+    return KDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
+
+
 def check_files(scan: Scan, folder: str | os.PathLike[str]) -> None:
     """Check that the frames are where the scan says, as many and as large; reads none of them.
+
+    Opens files as the solver does: what passes here, it can read, unless something is changed.
 
     Raises
     ------
     ScanError
-        If a file or dataset is missing, damaged, short or of another shape.
+        If a file or dataset is missing, damaged, short or of another shape; if a virtual dataset
+        lacks a source, a compression filter is not installed, or a program writes the file that
+        does not let it be read meanwhile.
     """
-    for block in scan.frames:
-        path = relocate(block.file, folder)
-        try:
-            # Without locking: the detector may have the file open, or its file system no locks.
-            with h5py.File(path, "r", locking=False) as file:
-                shape = file[block.dataset].shape
-        except FileNotFoundError:
-            raise ScanError(
-                f"the file of frames {path} of scan {scan.scan_id} does not exist"
-            ) from None
-        except KeyError:
-            raise ScanError(f"{path} has no dataset {block.dataset}") from None
-        except OSError as error:
-            raise ScanError(f"{path} of scan {scan.scan_id} cannot be read: {error}") from error
-        if shape[1:] != scan.frame_shape:
-            raise ScanError(
-                f"{path} holds frames of {' x '.join(map(str, shape[1:]))} pixels, the run says "
-                f"{' x '.join(map(str, scan.frame_shape))}"
-            )
-        if shape[0] < block.start + block.count:
-            raise ScanError(
-                f"{path} holds {shape[0]} frames where scan {scan.scan_id} has "
-                f"{block.start + block.count}: it is truncated or still being written"
-            )
+    with FrameFiles(folder, scan.frame_shape) as files:
+        for block in scan.frames:
+            try:
+                files.open(block)
+            except FrameFileError as error:
+                raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
 
 
 def existing_parent(path: Path) -> Path:
@@ -147,7 +142,7 @@ def existing_parent(path: Path) -> Path:
     return path
 
 
-def _nm(metres: float) -> str:
+def length_text(metres: float) -> str:
     """Return a length as a person says it: in nm, or um from 1 um."""
     nanometres = metres * 1e9
     return f"{nanometres / 1e3:.3g} um" if nanometres >= 1000 else f"{nanometres:.3g} nm"

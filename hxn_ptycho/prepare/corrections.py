@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..recipe import Recipe, RecipeError
 from ..scan import Scan
+from ..solver.frame_files import open_dataset
+from ..solver.h5_files import FrameFileError, open_h5
 
 log = logging.getLogger(__name__)
 
@@ -124,17 +126,18 @@ def _read(key: str, value: str, shape: tuple[int, int]) -> NDArray[Any]:
 
             return _reduce(key, iter([tifffile.imread(path)]), shape)
         if kind in _HDF5 or dataset:
-            import hdf5plugin  # noqa: F401, compressed as detectors' files are
-
-            with h5py.File(path, "r", locking=False) as opened:
+            if not path.exists():
+                raise FileNotFoundError
+            with open_h5(path) as opened:
                 return _reduce(key, _batches(opened, dataset, shape), shape)
         known = ", ".join((*_HDF5, *_NUMPY, *_TIFF))
         raise ValueError(f"its name ends with none of {known}")
     except FileNotFoundError:
         raise RecipeError(f"{key} = {value!r}: there is no file {path}") from None
-    except (OSError, KeyError, ValueError) as error:
-        said = error.args[0] if isinstance(error, KeyError) else error
-        raise RecipeError(f"{key} = {value!r} cannot be used: {said}") from error
+    except FrameFileError as error:
+        raise RecipeError(f"{key} = {value!r} cannot be used: {error.sentence}") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{key} = {value!r} cannot be used: {error}") from error
 
 
 def _reduce(key: str, batches: Iterator[NDArray], shape: tuple[int, int]) -> NDArray[Any]:
@@ -161,9 +164,7 @@ def _reduce(key: str, batches: Iterator[NDArray], shape: tuple[int, int]) -> NDA
 
 def _batches(file: h5py.File, dataset: str, shape: tuple[int, int]) -> Iterator[NDArray]:
     """Yield the images of an HDF5 dataset, some at a time."""
-    source = file[dataset] if dataset else file[_only_image(file, shape)]
-    if not isinstance(source, h5py.Dataset):
-        raise ValueError(f"{dataset} is no dataset")
+    source = open_dataset(file, dataset or _only_image(file, shape))
     if source.ndim < 3:
         yield source[()]
         return

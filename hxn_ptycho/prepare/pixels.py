@@ -152,7 +152,7 @@ def find_hot(
 
     hot = np.zeros(measured.shape, bool)
     for row, column in zip(y.tolist(), x.tolist(), strict=True):
-        hot[row, column] = _often(sample, row, column, factor, dark)
+        hot[row, column] = _often(sample, row, column, factor, dark, flat)
     return hot
 
 
@@ -191,6 +191,7 @@ def _often(
     x: int,
     factor: float,
     dark: NDArray[np.floating] | None,
+    flat: NDArray[np.floating] | None,
 ) -> bool:
     """Whether a pixel exceeds its neighbours' median in a quarter of the frames, each by itself."""
     rows = slice(max(0, y - 1), y + 2)
@@ -200,6 +201,8 @@ def _often(
         around[~sample.usable[:, rows, columns]] = np.nan
     if dark is not None:
         around -= dark[rows, columns]
+    if flat is not None:
+        around /= flat[rows, columns]
     middle = (slice(None), y - rows.start, x - columns.start)
     own = around[middle].copy()
     around[middle] = np.nan

@@ -39,6 +39,10 @@ class Plan:
     centre : Centre
         Of the direct beam.
     window : Window
+    zeroed : ndarray (h, w), bool
+        Where counts are set to 0.
+    projection : (float, float)
+        (y, x): what the run says that positions are to be multiplied by.
     """
 
     scan: Scan
@@ -48,6 +52,8 @@ class Plan:
     pixels: Pixels
     centre: Centre
     window: Window
+    zeroed: NDArray[np.bool_]
+    projection: tuple[float, float]
 
     @property
     def inputs(self) -> Inputs:
@@ -106,6 +112,7 @@ def make_plan(scan: Scan, recipe: Recipe, folder: str | os.PathLike[str] = ".") 
     RecipeError
         If the recipe cannot be used for this scan.
     """
+    projection = scan.projection
     scan = _settled(scan, recipe)
     zeroed = _zeroed(scan, recipe)
     check_files(scan, folder)
@@ -123,7 +130,17 @@ def make_plan(scan: Scan, recipe: Recipe, folder: str | os.PathLike[str] = ".") 
     centre = choose_centre(scan, recipe, mean, pixels.measured & ~zeroed)
     window = choose_window(scan, recipe.merge({"centre": (centre.y, centre.x)}))
     check_positions(scan, window)
-    return Plan(scan, _chosen(recipe, scan, window), sample, corrections, pixels, centre, window)
+    return Plan(
+        scan,
+        _chosen(recipe, scan, window),
+        sample,
+        corrections,
+        pixels,
+        centre,
+        window,
+        zeroed,
+        projection,
+    )
 
 
 def _settled(scan: Scan, recipe: Recipe) -> Scan:

@@ -128,7 +128,7 @@ def memory_case(scan: Scan, recipe: Recipe, window: Window) -> Case:
         probe_modes=_modes(recipe),
         object_modes=recipe.object_modes,
         object_shape=(rows, columns),
-        frame_dtype=scan.frame_dtype,
+        frame_dtype=_kept(scan, recipe).name,
         double=recipe.precision == "double",
         storage=recipe.storage,
     )
@@ -145,8 +145,7 @@ def needed_memory(scan: Scan, recipe: Recipe, window: Window, ranks: int) -> flo
     if recipe.device == "cuda":
         return ranks * (copies + _GPU_RANK_BYTES)
     waves = _wave_values(scan, recipe, window) * _complex_bytes(recipe)
-    item = min(4, np.dtype(scan.frame_dtype).itemsize)
-    frames = scan.number_of_frames * window.fft_window**2 * item
+    frames = scan.number_of_frames * window.fft_window**2 * _kept(scan, recipe).itemsize
     return waves + frames + ranks * (copies + _RANK_BYTES)
 
 
@@ -172,6 +171,15 @@ def available_memory() -> float:
         if most != "max":
             available = min(available, float(most) - now)
     return max(available, 0.0)
+
+
+def _kept(scan: Scan, recipe: Recipe) -> np.dtype:
+    """Return the type in which prepared frames are kept: that on file, unless they are computed."""
+    dtype = np.dtype(scan.frame_dtype)
+    whole = recipe.dark is None and recipe.flat is None and recipe.binning == 1
+    if whole and dtype.itemsize <= 4:
+        return dtype
+    return np.dtype(np.float64 if recipe.precision == "double" else np.float32)
 
 
 def _wave_values(scan: Scan, recipe: Recipe, window: Window) -> int:

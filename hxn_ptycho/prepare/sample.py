@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scan import Scan, ScanError
-from ..solver.job import FrameBlock, relocate
+from ..solver.frame_files import FrameFiles, read_frames
+from ..solver.h5_files import FrameFileError
 
 MOST_FRAMES = 64
 MOST_BYTES = 128 * 2**20  # of frames, and of chunks that are to be unpacked for them
@@ -80,10 +81,10 @@ class FrameSample:
         return counts.max(axis=0).astype(np.float64)
 
 
-def read_sample(
+def choose_frames(
     scan: Scan, folder: str | os.PathLike[str] = ".", most: int = MOST_FRAMES
-) -> FrameSample:
-    """Read at most `most` frames, evenly spread over the scan; fewer where they are large.
+) -> NDArray[np.int64]:
+    """Return which frames to look at: at most `most`, evenly spread; fewer where they are large.
 
     Where a file's chunks hold several frames, a chunk is unpacked whole for one of them: a few
     places of the scan then give several frames each, so that never much more is read than wanted.
@@ -100,22 +101,44 @@ def read_sample(
     ScanError
         If a file cannot be read.
     """
-    count, shape = scan.number_of_frames, scan.frame_shape
-    ends = np.cumsum([block.count for block in scan.frames])
+    try:
+        with FrameFiles(folder, scan.frame_shape) as files:
+            first = files.open(next(block for block in scan.frames if block.count))
+            frame_bytes = first.dtype.itemsize * math.prod(scan.frame_shape)
+            return _choose(scan.number_of_frames, most, frame_bytes, _unpacked_together(first))
+    except FrameFileError as error:
+        raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
+
+
+def read_sample(
+    scan: Scan, folder: str | os.PathLike[str] = ".", most: int = MOST_FRAMES
+) -> FrameSample:
+    """Read some frames, as `choose_frames` chooses them.
+
+    Raises
+    ------
+    ScanError
+        If a file cannot be read.
+    """
+    index = choose_frames(scan, folder, most)
     frames: NDArray | None = None
-    index = _choose(count, most, *_sizes(scan, folder))
+    ends = np.cumsum([block.count for block in scan.frames])
     block_of = np.searchsorted(ends, index, side="right")
     done = 0
-    for number, group in groupby(range(len(index)), key=lambda i: int(block_of[i])):
-        block, which = scan.frames[number], index[list(group)]
-        rows = which - (ends[number] - block.count) + block.start
-        for dataset in _opened(block, scan, folder):
-            if frames is None:
-                frames = np.empty((len(index), *shape), dataset.dtype.newbyteorder("="))
-            for part in _runs(rows):
-                size = part.stop - part.start
-                dataset.read_direct(frames[done : done + size], part)
-                done += size
+    try:
+        with FrameFiles(folder, scan.frame_shape) as files:
+            for number in np.unique(block_of).tolist():
+                block = scan.frames[number]
+                dataset = files.open(block)
+                if frames is None:
+                    dtype = dataset.dtype.newbyteorder("=")
+                    frames = np.empty((len(index), *scan.frame_shape), dtype)
+                rows = index[block_of == number] - (ends[number] - block.count) + block.start
+                for start, stop in _runs(rows):
+                    read_frames(dataset, start, stop, frames[done : done + stop - start])
+                    done += stop - start
+    except FrameFileError as error:
+        raise ScanError(f"scan {scan.scan_id}: {error.sentence}") from error
     assert frames is not None  # check_scan has seen to it that there is a frame
     return FrameSample(index, frames, _saturation(scan, frames.dtype))
 
@@ -132,42 +155,19 @@ def _choose(count: int, most: int, frame_bytes: int, chunk: int) -> NDArray[np.i
     return index[index < count]
 
 
-def _sizes(scan: Scan, folder: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return a frame's bytes, and how many frames the file of the first ones unpacks at once."""
-    (sizes,) = (
-        (
-            dataset.dtype.itemsize * scan.frame_shape[0] * scan.frame_shape[1],
-            dataset.chunks[0] if dataset.chunks and dataset.id.get_create_plist().get_nfilters()
-            else 1,
-        )
-        for dataset in _opened(scan.frames[0], scan, folder)
-    )  # fmt: skip
-    return sizes
+def _unpacked_together(dataset: h5py.Dataset) -> int:
+    """Return how many frames are unpacked when one is read."""
+    if not dataset.chunks or not dataset.id.get_create_plist().get_nfilters():
+        return 1
+    return math.prod(dataset.chunks[:-2])
 
 
-def _runs(rows: NDArray[np.int64]) -> Iterator[slice]:
+def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Cut rising rows into runs without a gap. (Of slices with a step HDF5 makes slow work.)"""
     for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
-        yield slice(int(run[0]), int(run[-1]) + 1)
-
-
-def _opened(
-    block: FrameBlock, scan: Scan, folder: str | os.PathLike[str]
-) -> Iterator[h5py.Dataset]:
-    """Yield the dataset of a block, once; its file is closed after."""
-    path = relocate(block.file, folder)
-    try:
-        import hdf5plugin  # noqa: F401, the compression filters of real detectors
-
-        with h5py.File(path, "r", locking=False) as file:
-            yield file[block.dataset]
-    except (OSError, KeyError) as error:
-        raise ScanError(
-            f"the frames of scan {scan.scan_id} in {path} cannot be read: {error}"
-        ) from error
+        yield int(run[0]), int(run[-1]) + 1
 
 
 def _saturation(scan: Scan, dtype: np.dtype) -> float:
-    if scan.saturation is not None:
-        return float(scan.saturation)
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else float("inf")
+    known = float("inf") if scan.saturation is None else float(scan.saturation)
+    return min(known, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else known

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .job import FrameBlock, Inputs, Job, JobError, iterate_blocks, relocate
+from .frame_files import FrameFiles, read_frames
+from .job import FrameBlock, Inputs, Job, JobError, iterate_blocks
 from .preparation import FramePlan, Gaps, HostPreparation, Preparation
 
 # Bytes read at a time: enough to be quick, few enough that they cost little memory.
@@ -170,8 +170,9 @@ def _read_frames(
             "the mask leaves no measured pixel in the window", "check the mask and the crop"
         )
     preparation: Preparation | None = None
-    for block, parts in groupby(_parts(job, which), lambda part: part[0]):
-        with _open(block, job, folder) as dataset:
+    with FrameFiles(folder, job.frame_shape) as files:
+        for block, start, stop, offset in _parts(job, which):
+            dataset = files.open(block)
             dtype = dataset.dtype.newbyteorder("=")
             if preparation is None:
                 # What the file says counts, not what the job expected of it.
@@ -183,8 +184,7 @@ def _read_frames(
                     f"before are {plan.dtype}",
                     "store all frames of a scan as one type",
                 )
-            for _, start, stop, offset in parts:
-                _read(dataset, start, stop, offset, preparation)
+            _read(dataset, start, stop, offset, preparation)
     if preparation is None:
         preparation = preparation_of(plan)
     prepared = preparation.finish()
@@ -272,69 +272,15 @@ def _check(job: Job, inputs: Inputs) -> None:
             )
 
 
-@contextmanager
-def _open(block: FrameBlock, job: Job, folder: Path) -> Iterator[h5py.Dataset]:
-    """Open the dataset of one block, and see that it holds what the job says."""
-    path = relocate(block.file, folder)
-    try:
-        # Without locking: the detector's file may still be open for writing, or on a file system
-        # that has no locks.
-        file = h5py.File(path, "r", locking=False)
-    except FileNotFoundError as error:
-        raise JobError(
-            f"the file of frames {path} is missing",
-            "if it was moved, set HXN_PTYCHO_ROOTS=old=new",
-        ) from error
-    except OSError as error:
-        raise JobError(f"{path} cannot be read: {error}") from error
-    with file:
-        try:
-            dataset = file[block.dataset]
-        except KeyError as error:
-            raise JobError(f"{path} has no dataset {block.dataset}") from error
-        except OSError as error:
-            raise JobError(f"{path} cannot be read: {error}") from error
-        if dataset.shape[1:] != tuple(job.frame_shape):
-            raise JobError(
-                f"{path}{block.dataset} holds frames of {dataset.shape[1:]}, "
-                f"the job says {tuple(job.frame_shape)}"
-            )
-        if dataset.shape[0] < block.start + block.count:
-            raise JobError(
-                f"{path} holds {dataset.shape[0]} frames where {block.start + block.count} "
-                "are needed: it is truncated",
-                "was the scan cut short, or is the file still being written?",
-            )
-        _load_filters(dataset)
-        yield dataset
-
-
 def _read(
     dataset: h5py.Dataset, start: int, stop: int, offset: int, preparation: Preparation
 ) -> None:
     """Read frames start..stop-1 a batch at a time; the first is number `offset` of the share."""
-    shape = dataset.shape[1:]
+    shape = dataset.shape[-2:]
     dtype = dataset.dtype.newbyteorder("=")
     batch = max(1, BATCH_BYTES // max(1, dtype.itemsize * shape[0] * shape[1]))
     for low in range(start, stop, batch):
         high = min(stop, low + batch)
         frames = preparation.room(high - low, shape, dtype)
-        try:
-            dataset.read_direct(frames, np.s_[low:high])
-        except OSError as error:
-            raise JobError(f"{dataset.file.filename} cannot be read: {error}") from error
+        read_frames(dataset, low, high, frames)
         preparation.add(offset + low - start, frames)
-
-
-def _load_filters(dataset: h5py.Dataset) -> None:
-    """Register the compression filters of real detectors if this dataset needs one."""
-    plist = dataset.id.get_create_plist()
-    codes = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
-    if any(code > 255 for code in codes):  # 0..255 are HDF5's own
-        try:
-            import hdf5plugin  # noqa: F401
-        except ImportError as error:
-            raise JobError(
-                f"the frames are compressed with HDF5 filter {max(codes)}",
-                "pip install hdf5plugin",
-            ) from error

@@ -97,9 +97,12 @@ def test_a_scan_that_cannot_be_is_refused_with_numbers(
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        (lambda b: replace(b, file=b.file + ".gone"), "gone of scan 7 does not exist"),
+        (
+            lambda b: replace(b, file=b.file + ".gone"),
+            "scan 7: .*gone is missing: it does not exist",
+        ),
         (lambda b: replace(b, dataset="/nothing"), "has no dataset /nothing"),
-        (lambda b: replace(b, start=1), "holds 25 frames where scan 7 has 26: it is truncated"),
+        (lambda b: replace(b, start=1), "holds 25 frames where 26 are needed: it is truncated"),
     ],
 )
 def test_frames_that_are_not_there_are_refused(
@@ -113,12 +116,12 @@ def test_frames_that_are_not_there_are_refused(
 def test_a_damaged_file_is_named(scan: Scan, home: Home) -> None:
     path = Path(scan.frames[0].file)
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ScanError, match=r"frames\.h5 of scan 7 cannot be read"):
+    with pytest.raises(ScanError, match=r"scan 7: .*frames\.h5 cannot be read"):
         run(scan, home)
 
 
 def test_frames_of_another_size_are_refused(scan: Scan, home: Home) -> None:
-    with pytest.raises(ScanError, match="holds frames of 32 x 32 pixels, the run says 32 x 33"):
+    with pytest.raises(ScanError, match="frames of 32 x 32 pixels where 32 x 33 are expected"):
         run(replace(scan, frame_shape=(32, 33)), home)
 
 
