@@ -169,7 +169,7 @@ class Contest:
                 self._wait_for(candidate)
 
     def _wait_for(self, first: Candidate) -> None:
-        """Wait until one computes: on a new machine it compiles, which not all are to do at once."""
+        """Wait until one computes: on a new machine it compiles, which not all need to do."""
         while not first.iteration and not first.ended:
             self._interrupt()
             time.sleep(_POLL_SECONDS)
