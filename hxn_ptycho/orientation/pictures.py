@@ -131,7 +131,7 @@ def _draw(canvas: Figure, place: int, ranked: Ranked, picture: Picture, name: st
     left, top = MARGIN + place * (width + gap), HEIGHT - 1.6
     phase = -picture.phase if conjugate else picture.phase
     size = tuple(n * pixel for n, pixel in zip(phase.shape, picture.pixel_m, strict=True))
-    tall = min(width * size[0] / size[1], 3.7)
+    tall = min(width * size[0] / size[1], width)
     wide = tall * size[1] / size[0]
 
     def axes_at(bottom: float, w: float, h: float) -> Axes:
@@ -155,7 +155,7 @@ def _draw(canvas: Figure, place: int, ranked: Ranked, picture: Picture, name: st
     scale_bar(axes, size[1])
     probe = picture.probe[0].conj() if conjugate else picture.probe[0]
     side = min(1.5, width)
-    below = axes_at(top - tall - 0.45 - side, side, side)
+    below = axes_at(top - width - 0.45 - side, side, side)
     window = tuple(n * pixel for n, pixel in zip(probe.shape, picture.pixel_m, strict=True))
     show(below, colour(probe), window, "upper")
     label(below, "Beam", size=9)

@@ -215,12 +215,13 @@ def settle(orientation: Orientation, optics: Optics, matter: Matter) -> Twin:
             "zone_plate.defocus is right (sample downstream of the focus: +)"
         )
         return Twin(None, "contradiction", reason, optics, matter)
+    as_it_was = f"reconstructed as {orientation}, "
     if by_optics:
         also = f"; the sample agrees: {matter.reason}" if by_matter else ""
         by = "optics and matter" if by_matter else "optics"
-        return Twin(by_optics, by, optics.reason + also, optics, matter)
+        return Twin(by_optics, by, f"{as_it_was}{optics.reason}{also}", optics, matter)
     if by_matter:
-        reason = f"{matter.reason} (by the optics it is open: {optics.reason})"
+        reason = f"{as_it_was}{matter.reason} (by the optics it is open: {optics.reason})"
         return Twin(by_matter, "matter", reason, optics, matter)
     return Twin(
         None, "nothing", f"by the optics: {optics.reason}; by the sample: {matter.reason}",
