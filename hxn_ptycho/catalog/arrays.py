@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,19 @@ from numpy.typing import NDArray
 from ..solver.frame_files import open_dataset
 from ..solver.h5_files import FrameFileError, Roots, find_file, open_h5
 from .detector_files import expand
-from .documents import uri_path
 from .errors import CatalogError
 from .external import ExternalArray, join
 from .find import open_run
-from .requests import data_source, node, table
+from .hdf5 import uri_path
+from .requests import Contents, columns, contents, node
 
 if TYPE_CHECKING:
     from databroker import Broker
 
-# A stream whose events each name a frame of an external array has a column of this name.
+# A stream whose events each name a frame of an external array has a column of this name; if they
+# each name several, that of the first, and another of how many.
 FRAME_COLUMN = "{}_frame"
+COUNT_COLUMN = "{}_frames"
 
 
 def resolve(
@@ -54,13 +55,13 @@ def resolve(
         If there is no such run, stream or key, if it is not kept in HDF5 files, or if a file is
         missing, damaged, or without the dataset; if an event names a frame that no file has.
     """
-    source = data_source(broker, uid, stream, key)
-    if source is None:
+    known = contents(broker, uid, stream)
+    if key not in known.sources:
         node(broker, uid, stream, key)  # says what is missing
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept in the catalog, not in a file: read() gives it"
         )
-    return _locate(broker, uid, key, stream, source, roots)
+    return _locate(broker, uid, key, stream, known, roots)
 
 
 def read(
@@ -82,16 +83,14 @@ def read(
     CatalogError
         If there is no such run, stream or key, or it cannot be read.
     """
-    source = data_source(broker, uid, stream, key)
-    if source is None:
-        rows = table(broker, uid, stream, [key])
-        if rows is not None and key in rows.column_names:
-            return _column(rows[key])
-        return _read_through_catalog(broker, uid, key, stream)
-    if missing := _missing(source, roots):
-        return _read_through_catalog(broker, uid, key, stream, missing)
+    known = contents(broker, uid, stream)
+    if known.has_column(key):
+        return _as_array(columns(broker, uid, stream, known, [key])[key])
+    missing = _missing(known.sources[key], roots) if key in known.sources else ""
+    if missing or key not in known.sources:
+        return _read_through_catalog(broker, uid, key, stream, known, missing)
     try:
-        return _read_blocks(_locate(broker, uid, key, stream, source, roots))
+        return _read_blocks(_locate(broker, uid, key, stream, known, roots))
     except FrameFileError as error:
         raise CatalogError(f"{key} of run {uid[:8]}: {error.sentence}") from error
 
@@ -104,14 +103,19 @@ def baseline(broker: Broker, uid: str) -> dict[str, float]:
     CatalogError
         If there is no such run.
     """
-    rows = table(broker, uid, "baseline")
-    if rows is None:
-        open_run(broker, uid)
+    known = contents(broker, uid, "baseline")
+    if not known.tables:
+        open_run(broker, uid)  # says that there is none
         return {}
+    values = columns(broker, uid, "baseline", known)
+    first = {key: readings[0].as_py() for key, readings in values.items() if len(readings)}
     return {
         key: float(value)
-        for key, (value, *_) in _readings(rows.slice(0, 1))
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        for key, value in first.items()
+        if key not in ("seq_num", "time")
+        and not key.startswith("ts_")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
     }
 
 
@@ -123,56 +127,105 @@ def read_table(broker: Broker, uid: str, stream: str) -> dict[str, list[Any]]:
     CatalogError
         If there is no such run or stream.
     """
-    rows = table(broker, uid, stream)
-    if rows is None:
+    known = contents(broker, uid, stream)
+    if not known.tables:
         keys = node(broker, uid, stream).metadata["data_keys"]
         return {"seq_num": [], "time": [], **{key: [] for key in keys}}
-    frame = rows.to_pandas()
-    return {name: list(frame[name]) for name in frame.columns if not name.startswith("ts_")}
+    return {
+        name: values.to_pandas().tolist()
+        for name, values in columns(broker, uid, stream, known).items()
+        if not name.startswith("ts_")
+    }
 
 
 def _locate(
-    broker: Broker, uid: str, key: str, stream: str, source: Any, roots: Roots
+    broker: Broker, uid: str, key: str, stream: str, known: Contents, roots: Roots
 ) -> ExternalArray:
     """Return where the files of a data source are, by their headers, as the events have them."""
+    source = known.sources[key]
     parameters = source.parameters or {}
     if source.mimetype != "application/x-hdf5" or not parameters.get("dataset"):
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept as {source.mimetype}, dataset "
             f"{parameters.get('dataset')!r}; only datasets in HDF5 files can be read by reference"
         )
-    if parameters.get("slice"):
+    if parameters.get("slice") and key not in known.spans:
         raise CatalogError(
             f"{key} of run {uid[:8]} is the part {parameters['slice']} of a dataset, which cannot "
             "be read by reference"
         )
     try:
-        array = join([expand(path, parameters["dataset"], roots) for path in _files(source)])
-        frames = _frames(broker, uid, key, stream)
-        return array if frames is None else array.take(frames)
+        files = [expand(path, parameters["dataset"], roots) for path in _files(source)]
+        frames = _frames(broker, uid, key, stream, known)
+        spans = known.spans.get(key)
+        if spans is not None:
+            frames = _in_files(frames, spans, [file.shape[0] for file in files])
+        return join(files) if frames is None else join(files).take(frames)
     except CatalogError as error:
         raise CatalogError(f"{key} of run {uid[:8]}: {error}") from error
 
 
-def _frames(broker: Broker, uid: str, key: str, stream: str) -> NDArray[np.int64] | None:
+def _frames(
+    broker: Broker, uid: str, key: str, stream: str, known: Contents
+) -> NDArray[np.int64] | None:
     """Return which frame of its files each event has; None if the events do not say."""
-    name = FRAME_COLUMN.format(key)
-    rows = table(broker, uid, stream, [name])
-    if rows is None or name not in rows.column_names:
+    names = [FRAME_COLUMN.format(key), COUNT_COLUMN.format(key)]
+    if not known.has_column(names[0]):
         return None
+    found = columns(broker, uid, stream, known, names)
     # An event may be without: its detector did not take part.
-    return rows[name].drop_null().to_numpy().astype(np.int64)
+    first = found[names[0]].drop_null().to_numpy().astype(np.int64)
+    if names[1] not in found:
+        return first
+    counts = found[names[1]].drop_null().to_numpy().astype(np.int64)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(first, counts) + within
+
+
+def _in_files(
+    frames: NDArray[np.int64] | None, spans: list[tuple[int, int]], lengths: list[int]
+) -> NDArray[np.int64]:
+    """Return which frames of all that the files have now `frames` of the array are.
+
+    Parameters
+    ----------
+    frames : ndarray, int, or None
+        Numbers in the array as it was stored; None: all of it.
+    spans : list of (int, int)
+        First frame and number of frames in each file that are the array's.
+    lengths : list of int
+        How many frames each file has now: more, if it was written on after the run was stored.
+
+    Raises
+    ------
+    CatalogError
+        If a file has not as many as is needed.
+    """
+    starts, counts = np.array(spans, np.int64).T
+    have = np.array(lengths, np.int64)
+    ends = np.cumsum(counts)
+    numbers = np.arange(ends[-1]) if frames is None else frames
+    of = np.minimum(np.searchsorted(ends, numbers, side="right"), len(ends) - 1)
+    local = numbers - (ends - counts)[of] + starts[of]
+    short = local >= have[of]
+    if short.any():
+        place = int(np.flatnonzero(short)[0])
+        raise CatalogError(
+            f"frame {int(local[place])} of its file number {int(of[place]) + 1} is needed, and the "
+            f"file has {have[of[place]]}: it is cut off, or still being written"
+        )
+    return np.asarray(local + (np.cumsum(have) - have)[of], np.int64)
 
 
 def _read_through_catalog(
-    broker: Broker, uid: str, key: str, stream: str, missing: str = ""
+    broker: Broker, uid: str, key: str, stream: str, known: Contents, missing: str
 ) -> NDArray[Any]:
     """Read what is kept in the catalog itself, or in files that only its server reaches."""
     try:
         values = np.asarray(node(broker, uid, stream, key).read())
     except (KeyError, ValueError, RuntimeError, OSError) as error:
         raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {missing or error}") from error
-    frames = _frames(broker, uid, key, stream) if missing else None
+    frames = _frames(broker, uid, key, stream, known) if missing else None
     return values if frames is None else values[frames]
 
 
@@ -205,14 +258,7 @@ def _read_blocks(array: ExternalArray) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(array.shape, array.dtype)
 
 
-def _column(values: Any) -> NDArray[Any]:
+def _as_array(values: Any) -> NDArray[Any]:
     """Return a column of an Arrow table as an array: numbers of its type, texts as such."""
     array = values.to_numpy()
     return array.astype(str) if array.dtype == object and not values.null_count else array
-
-
-def _readings(rows: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the columns that are readings, not the numbers and times of their events."""
-    for name in rows.column_names:
-        if name not in ("seq_num", "time") and not name.startswith("ts_") and rows.num_rows:
-            yield name, rows[name].to_pylist()

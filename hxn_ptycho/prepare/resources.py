@@ -128,9 +128,11 @@ def memory_case(scan: Scan, recipe: Recipe, window: Window) -> Case:
         probe_modes=_modes(recipe),
         object_modes=recipe.object_modes,
         object_shape=(rows, columns),
-        frame_dtype=_kept(scan, recipe).name,
+        frame_dtype=scan.frame_dtype,
         double=recipe.precision == "double",
         storage=recipe.storage,
+        binning=recipe.binning,
+        corrected=recipe.dark is not None or recipe.flat is not None,
     )
 
 
@@ -145,7 +147,9 @@ def needed_memory(scan: Scan, recipe: Recipe, window: Window, ranks: int) -> flo
     if recipe.device == "cuda":
         return ranks * (copies + _GPU_RANK_BYTES)
     waves = _wave_values(scan, recipe, window) * _complex_bytes(recipe)
-    frames = scan.number_of_frames * window.fft_window**2 * _kept(scan, recipe).itemsize
+    corrected = recipe.dark is not None or recipe.flat is not None or recipe.binning > 1
+    item = 4 if corrected else min(4, np.dtype(scan.frame_dtype).itemsize)
+    frames = scan.number_of_frames * window.fft_window**2 * item
     return waves + frames + ranks * (copies + _RANK_BYTES)
 
 
@@ -171,15 +175,6 @@ def available_memory() -> float:
         if most != "max":
             available = min(available, float(most) - now)
     return max(available, 0.0)
-
-
-def _kept(scan: Scan, recipe: Recipe) -> np.dtype:
-    """Return the type in which prepared frames are kept: that on file, unless they are computed."""
-    dtype = np.dtype(scan.frame_dtype)
-    whole = recipe.dark is None and recipe.flat is None and recipe.binning == 1
-    if whole and dtype.itemsize <= 4:
-        return dtype
-    return np.dtype(np.float64 if recipe.precision == "double" else np.float32)
 
 
 def _wave_values(scan: Scan, recipe: Recipe, window: Window) -> int:

@@ -104,7 +104,7 @@ class FramePlan:
             good = good & np.isfinite(inputs.flat) & (inputs.flat > 0)
         parts = turned(good | zeroed, False)
         n = job.fft_window
-        measured = parts.reshape(n, binning, n, binning).all(axis=(1, 3))
+        measured = np.asarray(parts.reshape(n, binning, n, binning).all(axis=(1, 3)))
         used = turned(good & ~zeroed, False)
         used &= measured.repeat(binning, axis=0).repeat(binning, axis=1)
         dark = flat = None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame_files import FrameFiles, read_frames
-from .job import FrameBlock, Inputs, Job, JobError, iterate_blocks
+from .job import FrameBlock, Inputs, Job, JobError
 from .preparation import FramePlan, Gaps, HostPreparation, Preparation
 
 # Bytes read at a time: enough to be quick, few enough that they cost little memory.
@@ -171,7 +171,7 @@ def _read_frames(
         )
     preparation: Preparation | None = None
     with FrameFiles(folder, job.frame_shape) as files:
-        for block, start, stop, offset in _parts(job, which):
+        for block, start, stop, offset in _runs(job.frames, which):
             dataset = files.open(block)
             dtype = dataset.dtype.newbyteorder("=")
             if preparation is None:
@@ -204,14 +204,24 @@ def _read_frames(
     )
 
 
-def _parts(job: Job, which: NDArray[np.int64]) -> Iterator[tuple[FrameBlock, int, int, int]]:
-    """Yield ``(block, start, stop, offset)`` of the runs in `which`, as `iterate_blocks`."""
-    begins = [0, *(np.flatnonzero(np.diff(which) != 1) + 1), len(which)]
-    for begin, end in pairwise(begins):
-        if begin < end:
-            first, last = int(which[begin]), int(which[end - 1]) + 1
-            for block, start, stop, offset in iterate_blocks(job.frames, first, last):
-                yield block, start, stop, int(begin) + offset
+def _runs(
+    frames: tuple[FrameBlock, ...], which: NDArray[np.int64]
+) -> Iterator[tuple[FrameBlock, int, int, int]]:
+    """Yield ``(block, start, stop, offset)`` of the runs of frames in `which` that lie together.
+
+    `start`, `stop` index the block's dataset; `offset` is the run's place in `which`.
+    """
+    if not len(which):
+        return
+    counts = np.array([block.count for block in frames])
+    ends = np.cumsum(counts)
+    number = np.searchsorted(ends, which, side="right")
+    place = which - (ends - counts)[number]
+    apart = (np.diff(number) != 0) | (np.diff(place) != 1)
+    for begin, end in pairwise([0, *(np.flatnonzero(apart) + 1).tolist(), len(which)]):
+        block = frames[number[begin]]
+        start = block.start + int(place[begin])
+        yield block, start, start + end - begin, begin
 
 
 def check_frames(
@@ -237,6 +247,13 @@ def check_frames(
     JobError
         With the number of such frames and the first few by name.
     """
+    lost = len(bad) + len(empty)
+    if 2 * lost > total:
+        raise JobError(
+            f"{lost} of {total} frames cannot be used ({len(empty)} of them have no counts), more "
+            f"than half: {_listed(bad + empty)}",
+            "check the detector, the shutter, the crop and the threshold",
+        )
     for frames, are, choice, key in (
         (bad, "cannot be used", bad_frames, "bad_frames"),
         (empty, "have no counts", empty_frames, "empty_frames"),
@@ -247,13 +264,6 @@ def check_frames(
                 f'set {key}="drop" to reconstruct without them'
                 + (", or mask the pixels at fault" if key == "bad_frames" else ""),
             )
-    lost = len(bad) + len(empty)
-    if 2 * lost > total:
-        raise JobError(
-            f"{lost} of {total} frames cannot be used ({len(empty)} of them have no counts), more "
-            f"than half: {_listed(bad + empty)}",
-            "check the detector, the shutter, the crop and the threshold",
-        )
 
 
 def _listed(frames: list[str]) -> str:
