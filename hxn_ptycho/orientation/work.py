@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..beamline import load_config
+from ..beamline.detectors import named_detectors
 from ..home import Home
 from ..launch import Engine, engine_of
 from ..prepare import choose_device
@@ -215,11 +216,10 @@ def _ranks(recipe: Recipe, device: str, engine: Engine) -> int:
 
 
 def _detector(scan: Scan, home: Home) -> str:
-    """Return the scan's detector as hxn.toml has it; empty if it is not there."""
-    inner = scan.start.get("scan")
-    named = [
-        *((inner.get("detectors") or ()) if isinstance(inner, Mapping) else ()),
-        *(scan.start.get("detectors") or ()),
-    ]
-    known = load_config(home).detectors
-    return next((str(name) for name in named if name in known), "")
+    """Return the table of hxn.toml for the scan's detector; empty if the scan names none."""
+    config = load_config(home)
+    for named in named_detectors(scan.start):
+        for table in config.detectors:
+            if named == table or named in config.data_keys(table):
+                return table
+    return ""

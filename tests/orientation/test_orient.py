@@ -158,6 +158,9 @@ def test_what_is_wrong_is_told_before_any_reconstruction(home):
 @pytest.mark.usefixtures("nothing_is_left")
 def test_the_rest_of_a_large_scan_is_left_alone(home):
     scan = turned_scan(home.data, "identity", grid=(9, 9), n=32)
+    scan = replace(scan, start={"scan": {"detectors": ["sclr1", "merlin1"]}}, orientation="rot90")
     report = orient_scan(scan, Recipe(**ONE_START), home=home, views=16, iterations=10)
     assert (report.views, report.views_of_scan) == (16, 81)
     assert report.ranking[0].start == "random"
+    assert report.detector == "merlin1"
+    assert report.present == "rot90"
