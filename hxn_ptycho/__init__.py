@@ -14,15 +14,24 @@ if TYPE_CHECKING:
     from .catalog import open_catalog
     from .recipe import Recipe
     from .trigger import AutoReconstruct
-    from .worker import reconstruct
+    from .worker import reconstruct, show_frames
 
-__all__ = ["AutoReconstruct", "Recipe", "__version__", "open_catalog", "reconstruct", "results"]
+__all__ = [
+    "AutoReconstruct",
+    "Recipe",
+    "__version__",
+    "open_catalog",
+    "reconstruct",
+    "results",
+    "show_frames",
+]
 
 _ROOM_OF = {
     "AutoReconstruct": "trigger",
     "Recipe": "recipe",
     "open_catalog": "catalog",
     "reconstruct": "worker",
+    "show_frames": "worker",
 }
 
 

@@ -7,40 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..catalog import read as read_array
-from ..catalog import resolve
 from ..optics import wavelength_from_energy
 from ..scan import Scan, ScanError
-from .checks import check_frame_shape, check_positions
-from .config import BeamlineConfig
+from .checks import check_positions
+from .starts import number_announced, scan_type
 
 if TYPE_CHECKING:
-    from databroker import Broker
+    from .config import BeamlineConfig
+    from .run import Run
 
+NAME = "imported"
+WHAT = "a scan imported from a file"
+Settings = None
 SCAN_TYPE = "PTYCHO_IMPORT"
 FRAMES, POSITIONS = "frames", "positions"
 
-Start = Mapping[str, Any]
 
-
-def takes(start: Start, config: BeamlineConfig) -> bool:
+def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether a run is of this flavour."""
-    scan = start.get("scan")
-    return isinstance(scan, Mapping) and scan.get("type") == SCAN_TYPE
+    return scan_type(start) == SCAN_TYPE
 
 
-def diffracts(start: Start, data_keys: set[str], config: BeamlineConfig) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there are frames and positions."""
-    return {FRAMES, POSITIONS} <= data_keys
+    return FRAMES in keys and POSITIONS in keys
 
 
-def expected(start: Start) -> int | None:
+def expected(start: Mapping[str, Any]) -> int | None:
     """Return the number of frames that were imported."""
-    shape = start["scan"].get("shape")
-    return int(np.prod(shape)) if shape else None
+    return number_announced(start)
 
 
-def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan:
+def read(run: Run) -> Scan:
     """Read a run of this flavour.
 
     Raises
@@ -50,6 +48,7 @@ def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan
     CatalogError
         If an array cannot be found or opened.
     """
+    start = run.start
     scan_id, scan = start.get("scan_id"), start["scan"]
     missing = [
         key for key in ("energy_kev", "distance_m", "detector_pixel_m", "dc") if key not in scan
@@ -59,14 +58,13 @@ def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan
             f"the imported scan {scan_id} has no {', '.join(missing)} in its start document; "
             "import it again"
         )
-    frames = resolve(broker, uid, FRAMES)
-    check_frame_shape(scan_id, FRAMES, frames.shape)
-    positions = np.asarray(read_array(broker, uid, POSITIONS), float)
+    frames = run.frames(FRAMES)
+    positions = run.read(POSITIONS).reshape(-1, 2)
     check_positions(scan_id, positions, frames.shape[0])
     height, width = scan["detector_pixel_m"]
     probe = scan.get("probe")
     return Scan(
-        uid=uid,
+        uid=run.uid,
         scan_id=int(scan_id or 0),
         frames=frames.blocks,
         frame_shape=(frames.shape[1], frames.shape[2]),

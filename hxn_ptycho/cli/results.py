@@ -42,9 +42,11 @@ def add_to(app: typer.Typer) -> None:
         context_settings=NEGATIVE_RUNS,
         epilog="Example: hxn-ptycho results -1",
     )(list_results)
-    app.command(context_settings=NEGATIVE_RUNS, epilog="Example: hxn-ptycho show -1 -o star.png")(
-        show
-    )
+    app.command(
+        context_settings=NEGATIVE_RUNS,
+        epilog="Example: hxn-ptycho show -1 -o star.png; before a run, hxn-ptycho show --frames -1 "
+        "--set window=128",
+    )(show)
     app.command(
         context_settings=NEGATIVE_RUNS,
         epilog="Example: hxn-ptycho export -1 --format tiff pictures",
@@ -84,16 +86,45 @@ def list_results(
 
 
 def show(
-    uid: Uid,
+    uid: Annotated[
+        str,
+        typer.Argument(
+            metavar="UID",
+            callback=run_argument,
+            help="Of a result (its first characters suffice) or of its raw run; a scan id; -1: the "
+            "last result. With --frames: a raw run, -1 the last.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "-o", "--output", metavar="PNG", help="Write the picture there (.png, .pdf, .svg)."
         ),
     ] = None,
+    frames: Annotated[
+        bool,
+        typer.Option(
+            "--frames",
+            help="Show a scan's frames, as they would be reconstructed: centre, window, mask.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="With --frames: a TOML file.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --frames; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show one result: what it is, and where its picture lies."""
+    """Show one result: what it is, and where its picture lies; or a scan's frames."""
+    if frames:
+        from .frames import show_frames
+
+        show_frames(uid, output, recipe, assignments or [], json)
+        return
+    if recipe or assignments:
+        raise typer.BadParameter("--recipe and --set go with --frames: a result has its own")
     with only_json(json):
         from ..catalog import open_catalog
 

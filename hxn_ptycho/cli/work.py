@@ -10,6 +10,7 @@ import typer
 from .output import (
     NEGATIVE_RUNS,
     Json,
+    assigned,
     only_json,
     print_json,
     run_argument,
@@ -121,17 +122,13 @@ def reconstruct(
 ) -> None:
     """Reconstruct a scan now, and wait for the result."""
     with only_json(json):
-        from ..recipe import Recipe
         from ..watch import ProgressBar
         from ..worker import reconstruct as run_it
 
         texts = [*(assignments or [])]
         texts += [f"ranks={ranks}"] if ranks is not None else []
         texts += [f"device={device}"] if device is not None else []
-        # Checked before the catalog is opened: a wrong key is told at once.
-        chosen = (Recipe.from_toml(recipe) if recipe else Recipe()).assign(texts)
-        keys = {text.partition("=")[0].strip() for text in texts}
-        given = {key: getattr(chosen, key) for key in keys}
+        given = assigned(recipe, texts)
         with ProgressBar(side()) as bar:
             result = run_it(run, recipe=recipe, progress=bar, **given)
     if json:
