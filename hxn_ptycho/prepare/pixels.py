@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 CHANCE = 0.01  # of one wrong verdict, over all pixels
 NEARLY_ALL = 0.9  # of the sampled frames
+FEWEST = 4  # frames by which a hot pixel is told from a speckle
+FADE = 150.0  # at most, from one pixel to the next
 LISTED = 3
 _SUSPICIOUS = 0.05  # of the detector
 
@@ -41,8 +43,8 @@ class Pixels:
     hot : ndarray (h, w), bool
         Far brighter than all around.
     dead : ndarray (h, w), bool
-        Without a count, alone or together, where all around is counted: also a gap between modules,
-        or the shadow of a beam stop.
+        Without a count, alone or together, within bright light: also a gap between modules, or the
+        shadow of a beam stop.
     """
 
     named: NDArray[np.bool_]
@@ -76,8 +78,8 @@ def judge_pixels(
     named : ndarray (h, w), bool
         Pixels that are not believed anyway.
     hot_factor : float or None
-        How many times its neighbours' median a pixel's mean must be; None: hot ones are not looked
-        for.
+        How many times its neighbours' median a pixel's mean must be; None, or infinite, as a TOML
+        file says it: hot ones are not looked for. Nor are they in fewer than `FEWEST` frames.
     dark, flat : ndarray (h, w), optional
         Applied before pixels are called hot.
     """
@@ -85,14 +87,14 @@ def judge_pixels(
     saturated = (sample.seen <= (1 - NEARLY_ALL) * frames) & ~named
     bad = named | saturated
     hot, dead = np.zeros((2, *bad.shape), bool)
-    if hot_factor is not None:
+    if hot_factor is not None and np.isfinite(hot_factor) and frames >= FEWEST:
         hot = find_hot(sample, ~bad, hot_factor, dark, flat)
     dead = find_dead(sample, ~(bad | hot))
     pixels = Pixels(named, saturated, hot, dead)
     for kind, why in (
         ("saturated", "saturated or without a number in nearly all of them"),
         ("hot", f"hot, above {hot_factor:g} times their neighbours" if hot_factor else ""),
-        ("dead", "dead, without a count where all around is counted"),
+        ("dead", "dead, without a count within bright light"),
     ):
         which = getattr(pixels, kind)
         if which.any():
@@ -124,10 +126,9 @@ def find_hot(
     pairs, too), or it may be a speckle; and its neighbours do not stand out of those farther away,
     or it may be the direct beam's core.
     """
-    frames = len(sample.index)
     believed = measured & (sample.seen > 0)
-    counted = sample.total - (sample.peak if frames >= 4 else 0)
-    times = np.maximum(sample.seen - (frames >= 4), 1)
+    counted = sample.total - sample.peak
+    times = np.maximum(sample.seen - 1, 1)
     offset = np.zeros(measured.shape) if dark is None else times * dark
     light = (counted - offset) / (1 if flat is None else flat)
     light = np.where(believed, light, np.nan)
@@ -159,18 +160,18 @@ def find_hot(
 def find_dead(sample: FrameSample, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which pixels (h, w) are dead: no count in any frame, within light.
 
-    Along the row or the column, the next pixels with a count are, on both sides, so bright that not
-    one pixel like them would count nothing by chance. Where light fades away, they count hardly
-    more than that.
+    Along the row or the column, the next pixels with a count are, on both sides, so bright that a
+    pixel with `FADE` times less would count something, but by chance. So steep is the edge of a
+    zone plate's light: the shadow of its central stop is dark, and not dead.
     """
     none = measured & (sample.peak == 0)
     if not none.any():
         return none
     # Without each pixel's brightest frame: a cosmic ray is no light.
-    counted = sample.total - (sample.peak if len(sample.index) >= 4 else 0)
+    counted = sample.total - (sample.peak if len(sample.index) >= FEWEST else 0)
     # exp(-least) is how seldom a pixel that is expected to count so much counts nothing.
     least = counted - 1.5 * np.sqrt(counted)
-    bright = measured & (np.exp(-np.maximum(least, 0)) < CHANCE / measured.size)
+    bright = measured & (np.exp(-np.maximum(least, 0) / FADE) < CHANCE / measured.size)
     skipped = none | ~measured
     across = _next(bright, skipped) & _next(bright[:, ::-1], skipped[:, ::-1])[:, ::-1]
     along = _next(bright.T, skipped.T).T & _next(bright[::-1].T, skipped[::-1].T).T[::-1]
