@@ -1,38 +1,53 @@
 // Frames as a detector wrote them become counts as the exit waves' kernels read them.
 //
 // A frame on file is (h, w); its counts on the GPU are `pixels` = n * n numbers in an order that
-// solver/cuda/frames.py chooses. It hands down that order, crop, shift of DC, rim and mask together
-// as one map: source[i] is the pixel of the frame that place i of the window shows, -1 for none.
-// Kernels are named after NumPy's types: prepare_<type on file>_<type kept>.
+// solver/cuda/frames.py chooses. It hands down that order, crop, turn, shift of DC, rim, mask and
+// zero regions together as one map: source[p, i] is the pixel of the frame that is part p of place i
+// of the window, NONE where nothing is measured, ZERO where 0 stands for what was. What is done to a
+// frame, and in which order: FramePlan in solver/frame_plan.py.
+// Kernels are named after NumPy's types: prepare_<type on file>_<type kept>, for whole pixels taken
+// as they are, and correct_<...>, which know dark, flat and binning.
 
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
-// The largest number of an integer type: what a saturated pixel holds. A bool is no count.
-template <class T>
-struct Top {
-    static constexpr bool exists = std::is_integral<T>::value && !std::is_same<T, bool>::value;
-    static constexpr T value = std::numeric_limits<T>::max();
-};
+constexpr int NONE = -1, ZERO = -2;
 
-// What one frame says of itself, over the whole window, 0 where not measured or not finite.
+// The number from which on a pixel is saturated, in a type that holds it exactly.
+template <class T>
+using Limit = typename std::conditional<std::is_integral<T>::value, unsigned long long, double>::type;
+
+template <class T>
+__device__ bool is_saturated(T raw, Limit<T> limit) {
+    if constexpr (std::is_same<T, bool>::value)
+        return false;  // no count
+    else if constexpr (std::is_integral<T>::value)
+        return raw >= 0 && static_cast<unsigned long long>(raw) >= limit;
+    else
+        return raw >= limit;
+}
+
+// What one frame says of itself, over the pixels that are used; 0 where there are none.
 // STATISTICS in solver/cuda/frames.py has the same fields in the same order.
 struct Statistics {
-    double peak, low, photons;
+    double peak, low;      // the largest number of counts, as prepared; the smallest as on file, or 0
+    double photons;        // their sum, as prepared
     long long non_finite;  // pixels that are not finite
-    long long saturated;   // pixels at the largest number of an integer type
-    long long fractional;  // pixels that are not whole numbers
+    long long saturated;   // pixels on file at the limit or above
+    long long missed;      // pixels of the window that were not measured in this frame only
+    long long fractional;  // pixels of the window that are not whole numbers
 };
 
 __device__ Statistics nothing() {
-    return {-INFINITY, INFINITY, 0.0, 0, 0, 0};
+    return {0.0, 0.0, 0.0, 0, 0, 0, 0};
 }
 
 __device__ Statistics merged(const Statistics& a, const Statistics& b) {
     return {fmax(a.peak, b.peak),      fmin(a.low, b.low),
             a.photons + b.photons,     a.non_finite + b.non_finite,
-            a.saturated + b.saturated, a.fractional + b.fractional};
+            a.saturated + b.saturated, a.missed + b.missed,
+            a.fractional + b.fractional};
 }
 
 // The statistics of the thread `step` lanes up in the same warp; all 32 lanes must ask.
@@ -40,7 +55,8 @@ __device__ Statistics from_lane(const Statistics& s, int step) {
     constexpr unsigned all = 0xffffffffu;
     return {__shfl_down_sync(all, s.peak, step),      __shfl_down_sync(all, s.low, step),
             __shfl_down_sync(all, s.photons, step),   __shfl_down_sync(all, s.non_finite, step),
-            __shfl_down_sync(all, s.saturated, step), __shfl_down_sync(all, s.fractional, step)};
+            __shfl_down_sync(all, s.saturated, step), __shfl_down_sync(all, s.missed, step),
+            __shfl_down_sync(all, s.fractional, step)};
 }
 
 // The statistics of the whole block, in its thread 0. The block is 32 to 1024 threads, whole warps.
@@ -62,44 +78,77 @@ __device__ Statistics over_block(Statistics mine) {
 
 // Prepare a batch of frames: one block for each.
 //
-// frames (grid, frame_pixels) as on file; counts (grid, pixels) and statistics (grid,) are those of
-// the batch's first frame onwards. Places without a pixel get `unmeasured`.
+// frames (grid, frame_pixels) as on file; scale, counts (grid, pixels) and statistics (grid,) are
+// those of the batch's first frame onwards. A place is the sum of its parts, each
+// max(raw - dark, 0) / flat; 0 if that times scale is below the threshold. Places without a pixel get
+// `unmeasured`, as do those with a saturated part, if `masks`. dark and flat (parts, pixels) may be
+// null, and are in prepare_*, which has one part.
 //
-// Traffic: a window's pixel is read once (1 to 8 bytes, as on file) and written once (2, 4 or 8);
-// the map, 4 bytes a pixel, is the same for every block and comes from L2. Writes are contiguous.
-// Reads gather: with narrow strips a warp takes a few pixels from each of several rows, and what
-// else is in these sectors is for the next strips, which find it in L1 or L2.
+// Traffic: a window's pixel is read once (1 to 8 bytes a part, as on file) and written once (2, 4 or
+// 8); the map, 4 bytes a part, and with them dark and flat, are the same for every block and come
+// from L2. Writes are contiguous. Reads gather: with narrow strips a warp takes a few pixels from each
+// of several rows, or where rows become columns one from each of many; what else is in these sectors
+// is for the block's next places, which find it in L1 or L2.
 // Limits: fewer than 2^31 pixels a frame; a block of 32 to 1024 threads, whole warps. With few
 // frames in a batch few multiprocessors work, but a batch's copy over PCIe takes longer than that.
-template <class In, class Out>
+template <class In, class Out, bool CORRECTS>
 __device__ void prepare(const In* __restrict__ frames, const int* __restrict__ source,
-                        Out* __restrict__ counts, Statistics* __restrict__ statistics,
-                        double unmeasured, int frame_pixels, int pixels) {
-    constexpr bool integer = std::is_integral<In>::value;
+                        const float* __restrict__ dark, const float* __restrict__ flat,
+                        const double* __restrict__ scale, Out* __restrict__ counts,
+                        Statistics* __restrict__ statistics, double unmeasured, Limit<In> limit,
+                        double threshold, int masks, int parts, int frame_pixels, int pixels) {
+    constexpr bool integer = std::is_integral<In>::value && !CORRECTS;
     frames += static_cast<size_t>(blockIdx.x) * frame_pixels;
     counts += static_cast<size_t>(blockIdx.x) * pixels;
+    const double factor = scale[blockIdx.x];
 
     Statistics mine = nothing();
     for (int i = threadIdx.x; i < pixels; i += blockDim.x) {
-        const int from = source[i];
-        Out count = static_cast<Out>(unmeasured);
+        bool measured = true;
         double value = 0.0;
-        if (from >= 0) {
-            const In raw = frames[from];
-            count = static_cast<Out>(raw);
-            // Integers are judged as on file; others as kept, where the too large are infinite.
-            value = integer ? static_cast<double>(raw) : static_cast<double>(count);
-            if (!integer && !isfinite(value)) {
-                mine.non_finite += 1;
-                value = 0.0;
+        for (int part = i, last = i + (CORRECTS ? parts - 1 : 0) * pixels; part <= last;
+             part += pixels) {
+            const int from = source[part];
+            if (from < 0) {
+                measured = measured && from == ZERO;
+                continue;
             }
-            if constexpr (Top<In>::exists)
-                mine.saturated += raw == Top<In>::value;
-            mine.fractional += !integer && value != floor(value);
+            const In raw = frames[from];
+            double count = static_cast<double>(raw);
+            if (!std::is_integral<In>::value && !isfinite(count)) {
+                mine.non_finite += 1;
+                continue;
+            }
+            if (is_saturated<In>(raw, limit)) {
+                mine.saturated += 1;
+                if (masks) {
+                    mine.missed += measured;
+                    measured = false;
+                    continue;
+                }
+            }
+            mine.low = fmin(mine.low, count);
+            if (CORRECTS) {
+                if (dark)
+                    count = fmax(count - dark[part], 0.0) / flat[part];
+            }
+            value += count;
         }
-        counts[i] = count;
+        if (value * factor < threshold)
+            value = 0.0;
+        const Out kept = static_cast<Out>(measured ? value : unmeasured);
+        counts[i] = kept;
+        if (!measured)
+            continue;
+        if (!integer) {  // integers are judged as on file; others as kept, perhaps infinite
+            value = static_cast<double>(kept);
+            if (!isfinite(value)) {
+                mine.non_finite += 1;
+                continue;
+            }
+            mine.fractional += value != floor(value);
+        }
         mine.peak = fmax(mine.peak, value);
-        mine.low = fmin(mine.low, value);
         mine.photons += value;
     }
     mine = over_block(mine);
@@ -129,34 +178,53 @@ __device__ void take(const In* __restrict__ counts, const int* __restrict__ whic
 // Sum frames, each times its scale: a thread for each pixel (grid x) and each part of the frames
 // (grid y), so that the same sums come out every time, which atomics would not give.
 //
-// sums[part, i] = sum_j scale[j] counts[j, i] over frames j = part * share .. + share - 1. What
-// stands where nothing was measured is summed like any other number: the caller drops it.
+// sums[part, i] = sum_j scale[j] counts[j, i] over frames j = part * share .. + share - 1, those
+// whose count is not `unmeasured`; seen[part, i]: how many these are.
 //
-// Traffic: a pixel is read once (2, 4 or 8 bytes), contiguous; sums are 8 bytes a pixel and part.
+// Traffic: a pixel is read once (2, 4 or 8 bytes), contiguous; sums are 12 bytes a pixel and part.
 // Limits: 65,535 parts; fewer than 2^31 frames.
 template <class T>
 __device__ void sum_frames(const T* __restrict__ counts, const double* __restrict__ scale,
-                           double* __restrict__ sums, int frames, int share, int pixels) {
+                           double* __restrict__ sums, int* __restrict__ seen, double unmeasured,
+                           int frames, int share, int pixels) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= pixels)
         return;
     const int first = blockIdx.y * share;
     const int last = min(first + share, frames);
+    const T none = static_cast<T>(unmeasured);
     double sum = 0.0;
+    int times = 0;
 #pragma unroll 8
-    for (int j = first; j < last; ++j)
-        sum += scale[j] * static_cast<double>(counts[static_cast<size_t>(j) * pixels + i]);
+    for (int j = first; j < last; ++j) {
+        const T count = counts[static_cast<size_t>(j) * pixels + i];
+        sum += count == none ? 0.0 : scale[j] * static_cast<double>(count);
+        times += count != none;
+    }
     sums[static_cast<size_t>(blockIdx.y) * pixels + i] = sum;
+    seen[static_cast<size_t>(blockIdx.y) * pixels + i] = times;
 }
 
-#define PREPARE(IN, IN_TYPE, OUT, OUT_TYPE)                                                        \
-    extern "C" __global__ void __launch_bounds__(1024) prepare_##IN##_##OUT(                       \
-        const IN_TYPE* frames, const int* source, OUT_TYPE* counts, Statistics* statistics,        \
-        double unmeasured, int frame_pixels, int pixels)                                           \
+#define WITH_NAME(NAME, CORRECTS, IN_TYPE, OUT_TYPE)                                               \
+    extern "C" __global__ void __launch_bounds__(1024) NAME(                                       \
+        const IN_TYPE* frames, const int* source, const float* dark, const float* flat,            \
+        const double* scale, OUT_TYPE* counts, Statistics* statistics, double unmeasured,          \
+        Limit<IN_TYPE> limit, double threshold, int masks, int parts, int frame_pixels,            \
+        int pixels)                                                                                \
     {                                                                                              \
-        prepare<IN_TYPE, OUT_TYPE>(frames, source, counts, statistics, unmeasured, frame_pixels,   \
-                                   pixels);                                                        \
+        prepare<IN_TYPE, OUT_TYPE, CORRECTS>(frames, source, dark, flat, scale, counts,            \
+                                             statistics, unmeasured, limit, threshold, masks,      \
+                                             parts, frame_pixels, pixels);                         \
     }
+
+#define PREPARE(IN, IN_TYPE, OUT, OUT_TYPE)                                                        \
+    WITH_NAME(prepare_##IN##_##OUT, false, IN_TYPE, OUT_TYPE)
+
+// Computed in double precision, and kept as floats even where they turn out to be whole: `take`
+// makes them small integers.
+#define CORRECT(IN, IN_TYPE)                                                                       \
+    WITH_NAME(correct_##IN##_float32, true, IN_TYPE, float)                                        \
+    WITH_NAME(correct_##IN##_float64, true, IN_TYPE, double)
 
 #define TAKE(IN, IN_TYPE, OUT, OUT_TYPE)                                                           \
     extern "C" __global__ void __launch_bounds__(1024) take_##IN##_##OUT(                          \
@@ -168,9 +236,10 @@ __device__ void sum_frames(const T* __restrict__ counts, const double* __restric
 
 #define SUM(NAME, TYPE)                                                                            \
     extern "C" __global__ void __launch_bounds__(256) sum_##NAME(                                  \
-        const TYPE* counts, const double* scale, double* sums, int frames, int share, int pixels)  \
+        const TYPE* counts, const double* scale, double* sums, int* seen, double unmeasured,       \
+        int frames, int share, int pixels)                                                         \
     {                                                                                              \
-        sum_frames<TYPE>(counts, scale, sums, frames, share, pixels);                              \
+        sum_frames<TYPE>(counts, scale, sums, seen, unmeasured, frames, share, pixels);            \
     }
 
 PREPARE(bool, bool, uint16, uint16_t)
@@ -191,6 +260,18 @@ PREPARE(uint32, uint32_t, float64, double)
 PREPARE(int64, int64_t, float64, double)
 PREPARE(uint64, uint64_t, float64, double)
 PREPARE(float64, double, float64, double)
+
+CORRECT(bool, bool)
+CORRECT(int8, int8_t)
+CORRECT(uint8, uint8_t)
+CORRECT(int16, int16_t)
+CORRECT(uint16, uint16_t)
+CORRECT(int32, int32_t)
+CORRECT(uint32, uint32_t)
+CORRECT(int64, int64_t)
+CORRECT(uint64, uint64_t)
+CORRECT(float32, float)
+CORRECT(float64, double)
 
 TAKE(uint16, uint16_t, uint16, uint16_t)
 TAKE(float32, float, float32, float)

@@ -131,6 +131,8 @@ def memory_case(scan: Scan, recipe: Recipe, window: Window) -> Case:
         frame_dtype=scan.frame_dtype,
         double=recipe.precision == "double",
         storage=recipe.storage,
+        binning=recipe.binning,
+        corrected=recipe.dark is not None or recipe.flat is not None,
     )
 
 
@@ -145,7 +147,8 @@ def needed_memory(scan: Scan, recipe: Recipe, window: Window, ranks: int) -> flo
     if recipe.device == "cuda":
         return ranks * (copies + _GPU_RANK_BYTES)
     waves = _wave_values(scan, recipe, window) * _complex_bytes(recipe)
-    item = min(4, np.dtype(scan.frame_dtype).itemsize)
+    corrected = recipe.dark is not None or recipe.flat is not None or recipe.binning > 1
+    item = 4 if corrected else min(4, np.dtype(scan.frame_dtype).itemsize)
     frames = scan.number_of_frames * window.fft_window**2 * item
     return waves + frames + ranks * (copies + _RANK_BYTES)
 

@@ -78,7 +78,7 @@ class CpuBackend:
 
     def preparation(self, plan: FramePlan) -> Preparation:
         """Return what takes this rank's frames as they are read."""
-        return HostPreparation(plan)
+        return HostPreparation(plan, double=self._recipe["precision"] == "double")
 
     def device(self, views: Views, probe: Complex, obj: Complex) -> Device:
         """Return the device with `views` and the first guesses on it."""

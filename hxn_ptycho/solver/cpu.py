@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -161,10 +164,11 @@ class CpuDevice:
         wrong = total = 0.0
         for j in range(len(views.counts)):
             self._to_half_spectra(j, self._psi[j], one, zero)
-            part = kernels.misfit(
-                self._half, views.counts[j], views.scale[j], self._measured, self._plan,
-                self._strip_b,
-            )  # fmt: skip
+            with self._measured_in(j) as measured:
+                part = kernels.misfit(
+                    self._half, views.counts[j], views.scale[j], measured, self._plan,
+                    self._strip_b,
+                )  # fmt: skip
             wrong += part[0]
             total += part[1]
         return wrong, total
@@ -210,14 +214,27 @@ class CpuDevice:
         views = self._views
         row, column = views.positions[j]
         self._to_half_spectra(j, psi, *self._reflect)
-        kernels.project(
-            self._turned, self._half, views.counts[j], views.scale[j], self._measured,
-            self._constrained, self._free, self._plan, self._strip_b,
-        )  # fmt: skip
+        with self._measured_in(j) as measured:
+            kernels.project(
+                self._turned, self._half, views.counts[j], views.scale[j], measured,
+                self._constrained, self._free, self._plan, self._strip_b,
+            )  # fmt: skip
         kernels.to_waves(
             psi, self._turned, self._keep, self._object_planes, row, column, part,
             self._plan, self._strip_b,
         )  # fmt: skip
+
+    @contextmanager
+    def _measured_in(self, j: int) -> Iterator[NDArray]:
+        """Give the mask of view j: that of all, from which the view's own gaps are taken."""
+        gaps = self._views.gaps
+        pixels = None if gaps is None else gaps.of_frame(j)
+        if pixels is None or not len(pixels):
+            yield self._measured
+            return
+        kernels.set_mask(self._measured, pixels, self._real(0))
+        yield self._measured
+        kernels.set_mask(self._measured, pixels, self._real(1))
 
     def _set_probe(self, probe: Complex) -> None:
         self._probe = probe

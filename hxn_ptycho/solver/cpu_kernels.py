@@ -67,6 +67,15 @@ def unpack_object(packed: NDArray, kind: type[np.complexfloating]) -> NDArray:
     return obj
 
 
+@njit(cache=True, nogil=True)
+def set_mask(packed, pixels, value):  # type: ignore[no-untyped-def]
+    """Set pixels ``ky n + kx`` of a mask as `pack_mask` packs it."""
+    n = packed.shape[1]
+    for pixel in pixels:
+        y, x = pixel // n, pixel % n
+        packed[x // LANES, y, x % LANES] = value
+
+
 @njit(cache=True, fastmath=FAST, nogil=True)
 def start_waves(psi, probe, obj, row, column):  # type: ignore[no-untyped-def]
     """``psi_lk = P_k O_l``, eq. (2), of the view at (row, column)."""

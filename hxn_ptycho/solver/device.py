@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .preparation import Gaps
+
 Complex = NDArray[np.complexfloating]
 
 
@@ -82,20 +84,24 @@ class Views:
     Attributes
     ----------
     counts : array (N, n, n)
-        Photon counts, where and how the device keeps them. On the CPU an ndarray: as stored on
-        file, DC at [0, 0]; 0 where not measured.
+        Photon counts, where and how the device keeps them. On the CPU an ndarray, DC at [0, 0]; 0
+        where not measured. On a GPU what was not measured is marked among them, see ``cuda.waves``.
     scale : ndarray (N,), float64
         What the counts of each view are multiplied by.
     measured : ndarray (n, n), bool
         False where the detector did not measure: masked, or the rim of the window.
     positions : ndarray (N, 2), int64
         Row and column of each window's [0, 0] pixel in the object.
+    gaps : Gaps, optional
+        Pixels, of those in `measured`, that were not measured in single views: left as they are by
+        eq. (4), and left out of ``error_fourier``. None: none, or, on a GPU, marked in `counts`.
     """
 
     counts: Any
     scale: NDArray[np.float64]
     measured: NDArray[np.bool_]
     positions: NDArray[np.int64]
+    gaps: Gaps | None = None
 
     @property
     def window(self) -> int:

@@ -47,6 +47,10 @@ class Case:
         Of the frames as stored.
     double : bool
     storage : {"single", "half"}
+    binning : int
+        Detector pixels, along an axis, that make one of the window.
+    corrected : bool
+        Whether a dark or a flat is applied.
     """
 
     views: int
@@ -57,6 +61,8 @@ class Case:
     frame_dtype: DTypeLike
     double: bool = False
     storage: str = "single"
+    binning: int = 1
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,9 @@ class Estimate:
     Attributes
     ----------
     counts : int
-        2 a pixel of a view where they are integers of 16 bits, else up to 6 (10 in double
-        precision) while they are prepared.
+        2 a pixel of a view where they are integers of 16 bits, as on file; else, and where dark,
+        flat or binning make others of them, up to 6 (10 in double precision) while they are
+        prepared.
     waves : int
         Exit waves and auxiliary waves.
     pictures : int
@@ -107,7 +114,12 @@ class Estimate:
         n, modes, each = case.window, case.probe_modes, 16 if case.double else 8
         # Wider counts are kept as floats until all of them are known to fit 16 bits.
         wide = 10 if case.double else 6
-        count_bytes = 2 if np.dtype(case.frame_dtype).itemsize <= 2 else wide
+        dtype = np.dtype(case.frame_dtype)
+        small = dtype.kind in "biu" and dtype.itemsize <= 2
+        corrects = case.corrected or case.binning > 1
+        counts = views * n**2 * (2 if small and not corrects else wide)
+        if corrects:  # what says how
+            counts += (n * case.binning) ** 2 * 12
         if plain:
             waves = modes * case.object_modes
             chunk = chunk_of(views, n, waves, case.double)
@@ -125,7 +137,7 @@ class Estimate:
         pictures = values * (4 * each + 16) + (height * width + n**2) * each
         tiles = views * (-(-n // _TILE) + 1) ** 2 * 4
         sums = int(NCCL_BYTES) if nccl and ranks > 1 else 0
-        return cls(views * n**2 * count_bytes, exit_waves, pictures + tiles, sums)
+        return cls(counts, exit_waves, pictures + tiles, sums)
 
     @property
     def total(self) -> int:

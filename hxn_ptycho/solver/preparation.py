@@ -1,84 +1,90 @@
-"""What becomes of the frames read: put into the FFT window, judged, summed; how the CPU does it."""
+"""What becomes of the frames read: prepared for the FFT window, judged, summed; and by the host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .job import Job
+from .frame_plan import FramePlan
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = [
+    "FramePlan", "Gaps", "HostPreparation", "Preparation", "Prepared", "Statistics",
+    "bad_frames", "empty_frames",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class FramePlan:
-    """How a frame on file becomes one in the FFT window: numbers only, no frames.
+class Gaps:
+    """Pixels that were not measured in single frames, though the mask has them: saturated ones.
 
     Attributes
     ----------
-    count : int
-        Frames of this rank.
-    rows, columns : ndarray (n,), int64
-        Row (column) of the frame on file for each row (column) of the FFT window, DC at [0, 0];
-        -1 for none: the rim of the window.
-    mask : ndarray (h, w), bool
-        True where the detector measured; as a frame on file.
-    measured : ndarray (n, n), bool
-        True where it measured; in the FFT window.
-    dtype : dtype
-        Of the frames on file, in this machine's byte order.
+    first : ndarray (N + 1,), int64
+        Where in `pixels` those of each frame begin; the last: where they end.
+    pixels : ndarray (M,), int32
+        ``ky * n + kx`` of each, rising within a frame.
     """
 
-    count: int
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    mask: NDArray[np.bool_]
-    measured: NDArray[np.bool_]
-    dtype: np.dtype
+    first: NDArray[np.int64]
+    pixels: NDArray[np.int32]
 
     @classmethod
-    def of(cls, job: Job, mask: NDArray[np.bool_], count: int) -> FramePlan:
-        """Plan `count` frames of a job, of the type that the job says."""
-        rows, columns = (_source(job, axis) for axis in (0, 1))
-        inside = np.ix_(rows >= 0, columns >= 0)
-        measured = np.zeros((job.fft_window, job.fft_window), bool)
-        measured[inside] = mask[np.ix_(rows[rows >= 0], columns[columns >= 0])]
-        return cls(count, rows, columns, mask, measured, np.dtype(job.frame_dtype))
+    def of(cls, frames: list[NDArray[np.int32]]) -> Gaps:
+        """Return the gaps of frames, each by its pixels."""
+        first = np.cumsum([0, *map(len, frames)], dtype=np.int64)
+        return cls(first, np.concatenate([np.empty(0, np.int32), *frames]))
 
-    @property
-    def kept(self) -> np.dtype:
-        """The type in which counts are kept: that on file if it has at most 32 bits."""
-        return self.dtype if self.dtype.itemsize <= 4 else np.dtype(np.float32)
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def of_frame(self, j: int) -> NDArray[np.int32]:
+        """Return the pixels of frame j."""
+        return self.pixels[self.first[j] : self.first[j + 1]]
+
+    def times_seen(self, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return in how many of the frames each pixel (n, n) was measured."""
+        missed = np.bincount(self.pixels, minlength=measured.size).reshape(measured.shape)
+        return measured * (len(self.first) - 1) - missed
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """One value for each frame, over the whole window, which is 0 where not measured.
+    """What each frame says of itself: one value a frame, of the pixels that are used.
 
     Attributes
     ----------
-    peak, low : ndarray (count,), float64
-        The largest and the smallest number of counts, of the finite ones.
+    peak : ndarray (count,), float64
+        The largest number of counts, as prepared.
+    low : ndarray (count,), float64
+        The smallest number of counts, as on file, if below 0; else 0.
     non_finite : ndarray (count,), int64
-        Pixels that are not finite.
+        Pixels that are not finite, as on file or in the type in which counts are kept.
     saturated : ndarray (count,), int64
-        Pixels at the largest number of the type in which counts are kept, if that is an integer.
+        Pixels on file at the plan's limit or above it.
+    left : ndarray (count,), int64
+        Pixels of the window that were measured in this frame.
     photons : ndarray (count,), float64
-        The sum of the counts, not scaled, of the finite ones.
+        The sum of the counts, as prepared, not scaled.
     """
 
     peak: NDArray[np.float64]
     low: NDArray[np.float64]
     non_finite: NDArray[np.int64]
     saturated: NDArray[np.int64]
+    left: NDArray[np.int64]
     photons: NDArray[np.float64]
 
     @classmethod
     def empty(cls, count: int) -> Statistics:
         """Return zeros for `count` frames, to be filled in."""
-        real, whole = np.zeros((3, count)), np.zeros((2, count), np.int64)
-        return cls(real[0], real[1], whole[0], whole[1], real[2])
+        real, whole = np.zeros((3, count)), np.zeros((3, count), np.int64)
+        return cls(real[0], real[1], whole[0], whole[1], whole[2], real[2])
 
 
 @dataclass(frozen=True)
@@ -88,23 +94,36 @@ class Prepared:
     Attributes
     ----------
     counts : array (N, n, n)
-        Of the good frames, where and how the device keeps them. On the CPU an ndarray of the type
-        on file, DC at [0, 0], 0 where not measured.
+        Of the good frames, where and how the device keeps them. On the CPU an ndarray of the
+        plan's ``kept`` type, DC at [0, 0], 0 where not measured.
+    gaps : Gaps or None
+        Pixels not measured in single frames of these, where the counts do not say so themselves;
+        None: they do, or there are none.
     good : ndarray (count,), bool
         Which frames these are.
-    faults : dict of int to str
-        Number of a frame within the share, and what is wrong with it.
+    bad, empty : dict of int to str
+        Number of a frame within the share that is of no use, and what is wrong with it; that has
+        no counts.
     total : ndarray (n, n), float64
         Sum over the good frames of their counts times their scale.
+    seen : ndarray (n, n), int64
+        In how many of the good frames each pixel was measured.
     photons : ndarray (N,), float64
-        Scaled sum of the counts of each good frame.
+        Scaled sum of the counts of each good frame, as measured: what its gaps would have had is
+        not in it.
+    saturated_pixels : int
+        How many pixels on file were not believed in single good frames.
     """
 
     counts: Any
+    gaps: Gaps | None
     good: NDArray[np.bool_]
-    faults: dict[int, str]
+    bad: dict[int, str]
+    empty: dict[int, str]
     total: NDArray[np.float64]
+    seen: NDArray[np.int64]
     photons: NDArray[np.float64]
+    saturated_pixels: int
 
 
 class Preparation(Protocol):
@@ -122,47 +141,79 @@ class Preparation(Protocol):
         `frames` may be overwritten by the time the second `room` after this is asked for.
         """
 
-    def finish(self, scale: NDArray[np.float64]) -> Prepared:
-        """Return what was prepared; `scale` (count,) multiplies the counts of each frame."""
+    def finish(self) -> Prepared:
+        """Return what was prepared."""
 
 
-def describe_faults(statistics: Statistics, dtype: np.dtype) -> dict[int, str]:
-    """Say which frames, by their number in `statistics`, are of no use, and why.
+def bad_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
+    """Say which frames, by their number in `statistics`, cannot be used, and why.
 
-    Parameters
-    ----------
-    statistics : Statistics
-    dtype : dtype
-        Of the frames on file.
+    A frame cannot be used that has a pixel which is negative or not finite, or all of whose pixels
+    are saturated; or any, where saturated pixels are not masked.
     """
     s = statistics
-    empty = (s.peak == 0) & (s.low == 0)
-    wrong = (s.non_finite > 0) | empty | (s.saturated > 0) | (s.low < 0)
+    wrong = is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated)
 
     def fault(j: int) -> str:
         if s.non_finite[j]:
             return f"has {s.non_finite[j]} pixels that are not finite"
-        if empty[j]:
-            return "is empty"
-        if s.saturated[j]:
-            return f"is saturated: {s.saturated[j]} pixels at {np.iinfo(dtype).max}"
-        return f"has negative counts, down to {s.low[j]:g}"
+        if s.low[j] < 0:
+            return f"has negative counts, down to {s.low[j]:g}"
+        if not plan.masks_saturated:
+            return f"is saturated: {_saturated(s, j, plan)}"
+        return f"has no pixel that is not saturated: {_saturated(s, j, plan)}"
 
     return {j: fault(j) for j in np.flatnonzero(wrong).tolist()}
 
 
-class HostPreparation:
-    """Frames prepared in host memory."""
+def empty_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
+    """Say which frames, of those that are not bad, have no counts."""
+    s = statistics
+    none = ~is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated) & (s.peak == 0)
 
-    def __init__(self, plan: FramePlan) -> None:
+    def fault(j: int) -> str:
+        return f"is empty but for {_saturated(s, j, plan)}" if s.saturated[j] else "is empty"
+
+    return {j: fault(j) for j in np.flatnonzero(none).tolist()}
+
+
+def is_bad(non_finite: Any, low: Any, saturated: Any, left: Any, masks_saturated: bool) -> Any:
+    """Whether a frame, or each of an array of frames, cannot be used."""
+    return (non_finite > 0) | (low < 0) | ((saturated > 0) & ((left == 0) | (not masks_saturated)))
+
+
+def _saturated(s: Statistics, j: int, plan: FramePlan) -> str:
+    exact = plan.dtype.kind in "iu" and plan.limit == np.iinfo(plan.dtype).max
+    return f"{s.saturated[j]} pixels at {plan.limit}" + ("" if exact else " or more")
+
+
+class HostPreparation:
+    """Frames prepared in host memory, one pass over each.
+
+    Parameters
+    ----------
+    plan : FramePlan
+    double : bool
+        Keep in float64 what is not kept as it is on file, instead of float32.
+    """
+
+    def __init__(self, plan: FramePlan, double: bool = False) -> None:
+        kernels = _kernels()
         self._plan = plan
         self._statistics = Statistics.empty(plan.count)
-        self._counts: NDArray = np.zeros((plan.count, *plan.measured.shape), plan.kept)
-        self._rows, self._columns = _segments(plan.rows), _segments(plan.columns)
+        self._counts: NDArray = np.zeros((plan.count, *plan.measured.shape), plan.kept(double))
+        self._total = np.zeros(plan.measured.shape)
+        self._gaps = [np.empty(0, np.int32)] * plan.count
+        self._bench = kernels.Bench(plan, plan.readable, self._counts.dtype)
         self._room = np.empty(0, np.uint8)
 
     def room(self, count: int, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
-        """Return an array (count, h, w); the same memory every time, as `add` copies at once."""
+        """Return an array (count, h, w); the same memory every time, as `add` copies at once.
+
+        It is of the plan's ``readable`` type, which h5py converts into.
+        """
+        self._plan.check(shape, dtype)
+        dtype = self._plan.readable
         size = count * shape[0] * shape[1] * dtype.itemsize
         if size > self._room.size:
             self._room = np.empty(size, np.uint8)
@@ -170,65 +221,34 @@ class HostPreparation:
 
     def add(self, offset: int, frames: NDArray) -> None:
         """Take the frames from number `offset` of the share on."""
-        part = slice(offset, offset + len(frames))
-        window = self._counts[part]
-        # What a 64-bit number on file has too much for 32 bits becomes infinite: a fault, below.
-        with np.errstate(over="ignore"):
-            for row_to, row_from in self._rows:
-                for column_to, column_from in self._columns:
-                    window[:, row_to, column_to] = frames[:, row_from, column_from]
-        if not self._plan.measured.all():
-            np.copyto(window, 0, where=~self._plan.measured)
-        self._judge(part, window.reshape(len(frames), -1))
+        self._bench.prepare(frames, offset, self._counts, self._statistics, self._total, self._gaps)
 
-    def finish(self, scale: NDArray[np.float64]) -> Prepared:
-        """Return what was prepared; `scale` (count,) multiplies the counts of each frame."""
-        faults = describe_faults(self._statistics, self._plan.dtype)
-        good = np.ones(self._plan.count, bool)
-        good[list(faults)] = False
-        counts = self._counts[good] if faults else self._counts
-        scale = scale[good]
-        total = np.zeros(self._plan.measured.shape)
-        # One by one, in the cache: a product of matrices would need all in double precision.
-        for frame, factor in zip(counts, scale, strict=True):
-            total += frame * factor
-        return Prepared(counts, good, faults, total, self._statistics.photons[good] * scale)
-
-    def _judge(self, part: slice, pixels: NDArray) -> None:
-        """Take the statistics of frames `part`; `pixels` (frames, n * n)."""
-        s = self._statistics
-        if pixels.dtype.kind == "f":
-            finite = np.isfinite(pixels)
-            s.non_finite[part] = pixels.shape[1] - np.count_nonzero(finite, axis=1)
-            if s.non_finite[part].any():
-                pixels = np.where(finite, pixels, 0)
-        s.peak[part], s.low[part] = pixels.max(axis=1), pixels.min(axis=1)
-        s.photons[part] = pixels.sum(axis=1, dtype=np.float64)
-        if pixels.dtype.kind in "iu":
-            top = np.iinfo(pixels.dtype).max
-            if np.any(s.peak[part] == top):
-                s.saturated[part] = np.count_nonzero(pixels == top, axis=1)
+    def finish(self) -> Prepared:
+        """Return what was prepared; nothing can be added afterwards."""
+        plan, s = self._plan, self._statistics
+        bad, empty = bad_frames(s, plan), empty_frames(s, plan)
+        good = np.ones(plan.count, bool)
+        good[[*bad, *empty]] = False
+        which = np.flatnonzero(good)
+        if len(which) < plan.count:  # close up, without a second copy of all
+            for to, j in enumerate(which):
+                self._counts[to] = self._counts[j]
+        gaps = Gaps.of([self._gaps[j] for j in which])
+        return Prepared(
+            counts=self._counts[: len(which)],
+            gaps=gaps if len(gaps) else None,
+            good=good,
+            bad=bad,
+            empty=empty,
+            total=self._total,
+            seen=gaps.times_seen(plan.measured),
+            photons=s.photons[good] * plan.scale[good],
+            saturated_pixels=int(s.saturated[good].sum()),
+        )
 
 
-def _source(job: Job, axis: int) -> NDArray[np.int64]:
-    """Return which pixel of a frame on file each pixel of the window is, along one axis."""
-    side, n = job.crop[2], job.fft_window
-    begin, length = job.crop[axis], job.frame_shape[axis]
-    pixel = np.arange(side)
-    source = begin + pixel
-    if job.dc == "corner":  # the crop is counted after the direct beam has been moved to the middle
-        source = (source - length // 2) % length
-    pixels = np.full(n, -1)
-    pixels[(pixel - side // 2) % n] = source
-    return pixels
+def _kernels() -> ModuleType:
+    """Return the loops over pixels. They bring numba, which a GPU's rank does without."""
+    from . import preparation_kernels
 
-
-def _segments(pixels: NDArray[np.int64]) -> list[tuple[slice, slice]]:
-    """Return (to, from) slices that do what ``window[i] = frame[pixels[i]]`` does."""
-    target = np.flatnonzero(pixels >= 0)
-    source = pixels[target]
-    breaks = np.flatnonzero((np.diff(source) != 1) | (np.diff(target) != 1)) + 1
-    return [
-        (slice(int(t[0]), int(t[-1]) + 1), slice(int(s[0]), int(s[-1]) + 1))
-        for t, s in zip(np.split(target, breaks), np.split(source, breaks), strict=True)
-    ]
+    return preparation_kernels

@@ -14,7 +14,7 @@ from .._version import __version__
 from . import finish, initial
 from .backend import Backend, open_backend, process_peak_bytes
 from .communicator import Communicator
-from .device import Complex, Device
+from .device import Complex, Device, Views
 from .difference_map import Report, Schedule, best_scale, error_fourier, iterate
 from .frames import Geometry, Share, check_frames, read_share
 from .job import (
@@ -77,15 +77,26 @@ def _reconstruct(
     share = read_share(
         job, inputs, folder, communicator.rank, communicator.size, backend.preparation
     )
-    bad = [fault for part in communicator.gather(share.bad) for fault in part]
-    check_frames(bad, job.number_of_frames, recipe["bad_frames"])
+    bad, empty = (
+        [fault for part in communicator.gather(own) for fault in part]
+        for own in (share.bad, share.empty)
+    )
+    check_frames(
+        bad, empty, job.number_of_frames, recipe["bad_frames"], recipe.get("empty_frames", "drop")
+    )
+    saturated = sum(communicator.gather(share.saturated_pixels))
     used = np.concatenate(communicator.gather(share.index))
     geometry = Geometry.of(job, inputs.positions_m)
-    views = share.views(geometry)
+    views = Views(
+        share.counts, share.scale, share.measured, geometry.positions[share.index], share.gaps
+    )
     light = _Light.measure(share, communicator)
     start.has("frames")
-    if bad:
-        _say(f"{len(bad)} frames dropped: {'; '.join(bad[:10])}", lead)
+    for frames, what in ((bad, "that cannot be used"), (empty, "without counts")):
+        if frames:
+            _say(f"{len(frames)} frames {what} dropped: {'; '.join(frames[:10])}", lead)
+    if saturated:
+        _say(f"{saturated} saturated pixels of single frames masked", lead)
 
     probe, obj = _first_guesses(job, folder, geometry, light)
     start.has("first_guesses")
@@ -103,7 +114,8 @@ def _reconstruct(
             communicator=communicator.name,
             memory_bytes=sum(memory),
             views=len(used),
-            dropped=len(bad),
+            dropped=len(bad) + len(empty),
+            saturated_pixels=saturated,
             object_shape=list(geometry.object_shape),
             startup_seconds=start.elapsed,
             startup=start.seconds,
@@ -184,17 +196,22 @@ class _Start:
 
 @dataclass(frozen=True)
 class _Light:
-    """What all frames together say: their mean, and the photons of a bright one."""
+    """What all frames together say: their mean, and the photons of a bright one.
+
+    The mean of a pixel is over the frames in which it was measured; 0 where it never was. The
+    photons are those measured: of frames with saturated pixels too few.
+    """
 
     mean_intensity: np.ndarray
     photons: float
 
     @classmethod
     def measure(cls, share: Share, communicator: Communicator) -> _Light:
-        total = share.total.copy()
-        communicator.sum_array(total)
+        total, seen = share.total.copy(), share.seen.astype(np.float64)
+        for array in (total, seen):
+            communicator.sum_array(array)
         every = np.concatenate(communicator.gather(share.photons))
-        return cls(total / len(every), float(np.percentile(every, 99)))
+        return cls(total / np.maximum(seen, 1), float(np.percentile(every, 99)))
 
 
 @dataclass

@@ -17,7 +17,10 @@ from ..solver.cases import SCHEDULE, Case
 
 
 def laid_out(counts: np.ndarray, measured: np.ndarray, strip: int) -> np.ndarray:
-    """Return counts (N, n, n) as (N, n n) in strips of columns, the sentinel where not measured."""
+    """Return counts (N, n, n) as (N, n n) in strips of columns, the sentinel where not measured.
+
+    measured: (n, n), or (N, n, n).
+    """
     views, n, _ = counts.shape
     sentinel = 65535 if counts.dtype == np.uint16 else -1
     marked = np.where(measured, counts, np.array(sentinel, counts.dtype))
@@ -42,8 +45,8 @@ def cuda_device(
 
     n = case.views.window
     strip = n if plain else lines_of(n).columns
-    counts = gpu.array(laid_out(case.views.counts.astype(dtype), case.views.measured, strip))
-    views = replace(case.views, counts=counts)
+    counts = gpu.array(laid_out(case.views.counts.astype(dtype), case.measured, strip))
+    views = replace(case.views, counts=counts, gaps=None)
     projection = Projection.of(algorithm, beta)
     yield make_device(gpu, views, case.probe, case.obj, projection, plain=plain, **options)
     gpu.synchronize()

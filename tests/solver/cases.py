@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hxn_ptycho.solver.cpu import CpuDevice
 from hxn_ptycho.solver.device import Projection, Views
+from hxn_ptycho.solver.preparation import Gaps
 
 #: One plain iteration of the paper; tests change what they are about.
 SCHEDULE = {
@@ -28,6 +29,15 @@ class Case:
     views: Views
     probe: np.ndarray
     obj: np.ndarray
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Which pixels were measured in each view: (N, n, n)."""
+        measured = np.repeat(self.views.measured[None], len(self.views.counts), axis=0)
+        if self.views.gaps is not None:
+            for j, each in enumerate(measured):
+                each.flat[self.views.gaps.of_frame(j)] = False
+        return measured
 
     @property
     def intensity(self) -> np.ndarray:
@@ -65,6 +75,20 @@ def make_case(
         spot * _complex(rng, (probe_modes, n, n)) * 3,
         1 + 0.3 * _complex(rng, (object_modes, *shape)),
     )
+
+
+def with_gaps(case: Case, share: float) -> Case:
+    """Take this share of the measured pixels from every other view, the last one all the more."""
+    rng = np.random.default_rng(5)
+    counts, pixels = case.views.counts.copy(), []
+    for j, each in enumerate(counts):
+        lost = rng.uniform(size=each.shape) < (share if j % 2 else 0.0)
+        if j == len(counts) - 1:
+            lost = rng.uniform(size=each.shape) < 0.5
+        lost &= case.views.measured
+        each[lost] = 0
+        pixels.append(np.flatnonzero(lost).astype(np.int32))
+    return Case(replace(case.views, counts=counts, gaps=Gaps.of(pixels)), case.probe, case.obj)
 
 
 def _complex(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

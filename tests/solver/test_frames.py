@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hxn_ptycho.solver import frames as reading
-from hxn_ptycho.solver.frames import Geometry, Share, check_frames, read_share, share_of
+from hxn_ptycho.solver.frames import (
+    Geometry,
+    Share,
+    check_frames,
+    prepare_some,
+    read_share,
+    share_of,
+)
 from hxn_ptycho.solver.job import FrameBlock, Inputs, Job, JobError
 from hxn_ptycho.solver.preparation import FramePlan, HostPreparation
 
@@ -129,10 +136,10 @@ class Recorder:
         assert frames.base is self.rooms[(len(self.asked) - 1) % 2]
         self.waiting.append((offset, frames))
 
-    def finish(self, scale):
+    def finish(self):
         for waiting in self.waiting:
             self.host.add(*waiting)
-        return self.host.finish(scale)
+        return self.host.finish()
 
 
 @pytest.mark.parametrize("dtype", ["uint16", ">u2", "int64"])
@@ -202,7 +209,6 @@ def test_a_moved_file_is_found_by_its_root(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("dtype", "spoil", "says"),
     [
-        ("uint16", lambda f: f.__setitem__(4, 0), "frame 4 is empty"),
         ("uint16", lambda f: f.__setitem__((2, 3, 3), 65535), "saturated: 1 pixels at 65535"),
         ("float32", lambda f: f.__setitem__((5, 0, 0), np.nan), "1 pixels that are not finite"),
         ("int32", lambda f: f.__setitem__((0, 1, 1), -1), "negative counts, down to -1"),
@@ -212,12 +218,38 @@ def test_frames_of_no_use_are_refused_or_dropped(tmp_path, dtype, spoil, says):
     frames = counts((7, 8, 8), dtype)
     spoil(frames)
     job, inputs = make(tmp_path, frames)
+    job.recipe["saturated_pixels"] = "refuse"
     share = read(job, inputs, tmp_path, 0, 1)
     assert len(share.counts) == len(share.index) == len(share.scale) == 6
+    assert share.empty == []
     with pytest.raises(JobError, match=f"1 of 7 frames cannot be used: .*{says}") as caught:
-        check_frames(share.bad, 7, "refuse")
+        check_frames(share.bad, [], 7, "refuse", "refuse")
     assert 'bad_frames="drop"' in caught.value.hint
-    check_frames(share.bad, 7, "drop")
+    check_frames(share.bad, [], 7, "drop", "refuse")
+
+
+def test_empty_frames_are_told_from_bad_ones(tmp_path):
+    frames = counts((7, 8, 8), "int32")
+    frames[4], frames[5, 2, 2] = 0, -3
+    job, inputs = make(tmp_path, frames)
+    share = read(job, inputs, tmp_path, 0, 1)
+    assert share.bad == ["frame 5 has negative counts, down to -3"]
+    assert share.empty == ["frame 4 is empty"]
+    np.testing.assert_array_equal(share.index, [0, 1, 2, 3, 6])
+    np.testing.assert_array_equal(share.scale, inputs.normalisation[share.index])
+    with pytest.raises(JobError, match="1 of 7 frames have no counts: frame 4") as caught:
+        check_frames(share.bad, share.empty, 7, "drop", "refuse")
+    assert 'empty_frames="drop"' in caught.value.hint
+    check_frames(share.bad, share.empty, 7, "drop", "drop")
+
+
+def test_more_than_half_of_no_use_are_refused_whatever_the_recipe_says():
+    bad, empty = ["frame 1 is odd"], ["frame 0 is empty", "frame 2 is empty"]
+    check_frames(bad, empty, 6, "drop", "drop")
+    says = r"3 of 5 frames cannot be used \(2 of them have no counts\), more than half: frame 1"
+    with pytest.raises(JobError, match=says) as caught:
+        check_frames(bad, empty, 5, "drop", "drop")
+    assert "shutter" in caught.value.hint
 
 
 def test_a_masked_fault_is_none(tmp_path):
@@ -225,14 +257,45 @@ def test_a_masked_fault_is_none(tmp_path):
     frames[:, 2, 2] = 65535
     job, inputs = make(tmp_path, frames)
     inputs.mask[2, 2] = False
-    assert read(job, inputs, tmp_path, 0, 1).bad == []
-
-
-def test_a_scan_of_nothing_is_refused_even_when_dropping(tmp_path):
-    job, inputs = make(tmp_path, counts((7, 8, 8)) * 0)
     share = read(job, inputs, tmp_path, 0, 1)
-    with pytest.raises(JobError, match="7 of 7 frames"):
-        check_frames(share.bad, 7, "drop")
+    assert share.bad == []
+    assert share.saturated_pixels == 0
+
+
+def test_a_saturated_pixel_is_not_measured_in_its_frame(tmp_path):
+    frames = counts((7, 8, 8))
+    frames[2, 2, 3] = 65535
+    job, inputs = make(tmp_path, frames)
+    share = read(job, inputs, tmp_path, 0, 1)
+    assert share.bad == []
+    assert share.saturated_pixels == 1
+    assert share.measured.all()
+    for j in range(7):
+        missed = np.argwhere(~np.fft.fftshift(share.measured_in(j)))
+        np.testing.assert_array_equal(missed, [[2, 3]] if j == 2 else np.empty((0, 2)))
+    seen = np.full((8, 8), 7)
+    seen[2, 3] = 6
+    np.testing.assert_array_equal(np.fft.fftshift(share.seen), seen)
+
+
+def test_some_frames_are_prepared_in_the_order_asked_for(tmp_path):
+    frames = counts((20, 12, 12))
+    frames[7], frames[9, 4, 4] = 0, 65535
+    job, inputs = make(tmp_path, frames, crop=(1, 0, 10))
+    job.recipe.update(orientation="transpose", saturated_pixels="refuse")
+    whole = read(job, inputs, tmp_path, 0, 1)
+    which = [18, 3, 4, 5, 6, 7, 8, 9, 19, 0]
+    some = prepare_some(job, inputs, tmp_path, which)
+    assert some.empty == ["frame 7 is empty"]
+    assert some.bad == ["frame 9 is saturated: 1 pixels at 65535"]
+    np.testing.assert_array_equal(some.index, [18, 3, 4, 5, 6, 8, 19, 0])
+    for counted, number in zip(some.counts, some.index, strict=True):
+        (k,) = np.flatnonzero(whole.index == number)
+        np.testing.assert_array_equal(counted, whole.counts[k])
+    np.testing.assert_array_equal(some.scale, inputs.normalisation[some.index])
+    assert len(prepare_some(job, inputs, tmp_path, []).counts) == 0
+    with pytest.raises(JobError, match="frame 20 is none of the scan's 20"):
+        prepare_some(job, inputs, tmp_path, [3, 20])
 
 
 def test_what_does_not_agree_is_refused_with_both_numbers(tmp_path):

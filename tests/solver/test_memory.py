@@ -36,6 +36,16 @@ def test_the_headline_case() -> None:
     assert str(estimate).startswith("16.")
 
 
+def test_counts_that_are_computed_are_floats_until_all_are_known() -> None:
+    """As those of 32 bits; one that is whole on file may be none after a flat, or too large."""
+    pixels = 10_000 * 192 * 192
+    for changes, b in (({"corrected": True}, 1), ({"binning": 2}, 2), ({"binning": 4}, 4)):
+        case = replace(HEADLINE, **changes)
+        tables = 12 * (192 * b) ** 2
+        assert Estimate.of(case, plain=False).counts == 6 * pixels + tables
+        assert Estimate.of(replace(case, double=True), plain=True).counts == 10 * pixels + tables
+
+
 def test_what_ranks_share_and_what_each_has() -> None:
     one, four = (Estimate.of(HEADLINE, ranks, plain=False) for ranks in (1, 4))
     assert four.counts == one.counts / 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from hxn_ptycho.solver.difference_map import Schedule, error_fourier, iterate
 from hxn_ptycho.solver.finish import Average
 
 from . import transcription
-from .cases import SCHEDULE, Case, make_case
+from .cases import SCHEDULE, Case, make_case, with_gaps
 
 
 def run(case: Case, iterations: int = 1, order: str = "PO", **options):
@@ -27,7 +29,7 @@ def expected(case: Case, iterations: int = 1, **options):
     psi, probe, obj = None, case.probe, case.obj
     for _ in range(iterations):
         psi, probe, obj, *change = transcription.iterate(
-            psi, probe, obj, case.views.positions, case.intensity, case.views.measured, **options
+            psi, probe, obj, case.views.positions, case.intensity, case.measured, **options
         )
     return probe, obj, change
 
@@ -54,7 +56,7 @@ def test_one_iteration_follows_the_equations(precision, algorithm, order, modes)
     np.testing.assert_allclose(reports[0].error_probe, change_probe, rtol=10 * tolerance)
     np.testing.assert_allclose(reports[0].error_object, change_object, rtol=10 * tolerance)
     wanted = transcription.error_fourier(
-        probe, obj, case.views.positions, case.intensity, case.views.measured
+        probe, obj, case.views.positions, case.intensity, case.measured
     )
     assert reports[0].error_fourier == pytest.approx(wanted, rel=10 * tolerance)
 
@@ -68,20 +70,39 @@ def test_one_iteration_follows_the_equations(precision, algorithm, order, modes)
     object_modes=st.integers(1, 2),
     masked=st.booleans(),
     dtype=st.sampled_from(["uint8", "uint16", "uint32", "int32", "float32"]),
+    gaps=st.sampled_from([0, 0.01, 0.3]),
     beta=st.floats(0.1, 1.5),
     seed=st.integers(0, 1000),
 )
 def test_any_case_follows_the_equations(
-    n, extra, views, probe_modes, object_modes, masked, dtype, beta, seed
+    n, extra, views, probe_modes, object_modes, masked, dtype, gaps, beta, seed
 ):
     case = make_case(
         n, views, probe_modes, object_modes, (n + extra[0], n + extra[1]), masked, dtype, seed
     )
+    if gaps:
+        case = with_gaps(case, gaps)
     device, _ = run(case, beta=beta, double=True)
     probe, obj, _ = expected(case, beta=beta)
     found_probe, found_object = device.get()
     assert difference(found_probe, probe) < 1e-12
     assert difference(found_object, obj) < 1e-12
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_pixels_that_single_views_miss_are_left_out_there_only(precision):
+    case = with_gaps(make_case(), 0.1)
+    device, reports = run(case, iterations=3, double=precision == "double")
+    probe, obj, _ = expected(case, iterations=3)
+    tolerance = 10 * TOLERANCE[precision]
+    assert difference(device.get()[1], obj) < tolerance
+    wanted = transcription.error_fourier(
+        probe, obj, case.views.positions, case.intensity, case.measured
+    )
+    assert reports[-1].error_fourier == pytest.approx(wanted, rel=10 * tolerance)
+    # Had they been measured as 0, all else would be another.
+    _, other, _ = expected(Case(replace(case.views, gaps=None), case.probe, case.obj), iterations=3)
+    assert difference(other, obj) > 1e-2
 
 
 def test_many_iterations_follow_the_equations():
@@ -93,7 +114,7 @@ def test_many_iterations_follow_the_equations():
     assert difference(found_probe, probe) < 1e-8
     assert difference(found_object, obj) < 1e-8
     wanted = transcription.error_fourier(
-        probe, obj, case.views.positions, case.intensity, case.views.measured
+        probe, obj, case.views.positions, case.intensity, case.measured
     )
     assert reports[-1].error_fourier == pytest.approx(wanted, rel=1e-8)
 

@@ -1,6 +1,7 @@
 """The paper's equations (2)-(7) in plain float64 NumPy, as truth for every device.
 
-Written from the paper alone, slow and literal: nothing of the project is imported.
+Written from the paper alone, slow and literal: nothing of the project is imported. `measured` is
+(n, n), for all views, or (N, n, n).
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def change(new: np.ndarray, old: np.ndarray) -> np.ndarray:
 def error_fourier(probe, obj, positions, intensity, measured):
     spectra = np.fft.fft2(product(probe, obj, positions), norm="ortho")
     modelled = np.sqrt(np.sum(np.abs(spectra) ** 2, axis=(1, 2)))
-    wrong = (np.sqrt(intensity) - modelled)[:, measured] ** 2
-    return np.sqrt(wrong.sum() / intensity[:, measured].sum())
+    wrong = (np.sqrt(intensity) - modelled) ** 2 * measured
+    return np.sqrt(wrong.sum() / np.sum(intensity * measured))
 
 
 def iterate(

@@ -73,7 +73,8 @@ class CudaBackend:
             object_modes=recipe["object_modes"],
             object_shape=geometry.object_shape,
             frame_dtype=job.frame_dtype, double=recipe["precision"] == "double",
-            storage=recipe.get("storage", "single"),
+            storage=recipe.get("storage", "single"), binning=recipe.get("binning", 1),
+            corrected=inputs.dark is not None or inputs.flat is not None,
         )  # fmt: skip
         self._case = case
         reason = why_not_fused(case, self._gpu.shared_block)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..build import frames as frames_unit
 from ..job import JobError
-from ..preparation import FramePlan, Prepared, Statistics, describe_faults
+from ..preparation import FramePlan, Prepared, Statistics, bad_frames, empty_frames
 from .driver import drv
 from .gpu import DeviceArray, Gpu
 from .waves import UNMEASURED
@@ -20,6 +22,7 @@ STATISTICS = np.dtype(
         ("photons", np.float64),
         ("non_finite", np.int64),
         ("saturated", np.int64),
+        ("missed", np.int64),
         ("fractional", np.int64),
     ]
 )
@@ -27,6 +30,9 @@ STATISTICS = np.dtype(
 _COUNTS = np.dtype(np.uint16)
 # The largest count that uint16 holds beside the sentinel.
 _LARGEST = UNMEASURED[_COUNTS.name] - 1
+
+# As in kernels/frames.cu.
+_NONE, _ZERO = -1, -2
 
 # Threads a block: one block prepares one frame, of some ten thousand pixels.
 _FRAME_THREADS = 1024
@@ -43,7 +49,7 @@ class GpuPreparation:
     copied and the one before that prepared.
 
     Counts become uint16 where the good frames hold nothing else, otherwise float32 or float64;
-    `waves.UNMEASURED` stands where nothing was measured.
+    `waves.UNMEASURED` stands where nothing was measured, in all frames or in one.
 
     Parameters
     ----------
@@ -65,12 +71,20 @@ class GpuPreparation:
         self._module = gpu.module(frames_unit())
         self._order = window_order(len(plan.measured), strip)
         self._pixels = self._order.size
-        self._read = _read_type(plan.dtype)
-        self._kept = _kept_type(self._read, double)
+        self._read = plan.readable
+        corrects = plan.corrected or plan.binning > 1
+        self._kept = _kept_type(self._read, corrects, double)
+        self._limit = _limit(plan, self._read)
         self._prepare = self._module.kernel(
-            f"prepare_{self._read.name}_{self._kept.name}", "PPPPdii"
+            f"{'correct' if corrects else 'prepare'}_{self._read.name}_{self._kept.name}",
+            f"PPPPPPPd{'Q' if isinstance(self._limit, int) else 'd'}diiii",
         )
-        self._source = gpu.array(_source(plan, self._order))
+        self._source = gpu.array(self._in_parts(_source(plan)))
+        self._dark, self._flat = (
+            None if array is None else gpu.array(self._in_parts(array), np.float32)
+            for array in (plan.dark, plan.flat)
+        )
+        self._scale = gpu.array(plan.scale, np.float64)
         self._counts = gpu.empty((plan.count, self._pixels), self._kept)
         # A frame that never comes is empty, and so of no use.
         self._statistics = gpu.array(np.zeros(plan.count, STATISTICS))
@@ -83,8 +97,7 @@ class GpuPreparation:
 
         It is of a type that the kernels know; h5py converts into it.
         """
-        if _read_type(dtype) != self._read or tuple(shape) != self._plan.mask.shape:
-            raise ValueError(f"frames of {shape} {dtype} where the plan says otherwise")
+        self._plan.check(shape, dtype)
         self._turn = 1 - self._turn
         slot = self._slots[self._turn]
         slot.copied.synchronize()
@@ -108,35 +121,60 @@ class GpuPreparation:
             _FRAME_THREADS,
             slot.staging,
             self._source,
+            self._dark or 0,
+            self._flat or 0,
+            self._scale.at(offset),
             self._counts.at(offset),
             self._statistics.at(offset),
             float(UNMEASURED[self._kept.name]),
-            self._plan.mask.size,
+            self._limit,
+            self._plan.threshold,
+            int(self._plan.masks_saturated),
+            self._plan.binning**2,
+            int(np.prod(self._plan.frame_shape)),
             self._pixels,
         )
         slot.prepared.record(self._gpu.stream)
 
-    def finish(self, scale: NDArray[np.float64]) -> Prepared:
+    def _in_parts(self, fine: NDArray) -> NDArray:
+        """Return an array (n b, n b) of the fine window as the kernels read it: (b b, n n)."""
+        n, b = len(self._plan.measured), self._plan.binning
+        parts = fine.reshape(n, b, n, b).transpose(1, 3, 0, 2).reshape(b * b, n * n)
+        return np.ascontiguousarray(parts[:, self._order])
+
+    def finish(self) -> Prepared:
         """Return what was prepared: counts (N, n * n) in `window_order`, a `DeviceArray`.
 
         Nothing can be added afterwards.
         """
-        table = self._statistics.get()  # waits for everything
+        table, plan = self._statistics.get(), self._plan  # waits for everything
         for slot in self._slots:
             slot.free()
-        self._source.free()
-        self._statistics.free()
+        for array in (self._source, self._dark, self._flat, self._scale, self._statistics):
+            if array is not None:
+                array.free()
         names = ("peak", "low", "non_finite", "saturated", "photons")
-        statistics = Statistics(**{name: table[name] for name in names})
-        faults = describe_faults(statistics, self._plan.dtype)
-        good = np.ones(self._plan.count, bool)
-        good[list(faults)] = False
+        statistics = Statistics(
+            left=np.count_nonzero(plan.measured) - table["missed"],
+            **{name: table[name] for name in names},
+        )
+        bad, empty = bad_frames(statistics, plan), empty_frames(statistics, plan)
+        good = np.ones(plan.count, bool)
+        good[[*bad, *empty]] = False
         whole = not table["fractional"][good].any()
         fits = whole and bool(np.all(table["peak"][good] <= _LARGEST))
         counts = self._take(good, _COUNTS if fits else self._kept)
-        scale = scale[good]
+        total, seen = self._sum(counts, plan.scale[good])
         return Prepared(
-            counts, good, faults, self._sum(counts, scale), table["photons"][good] * scale
+            counts=counts,
+            gaps=None,
+            good=good,
+            bad=bad,
+            empty=empty,
+            total=total,
+            seen=seen,
+            photons=table["photons"][good] * plan.scale[good],
+            saturated_pixels=int(table["saturated"][good].sum()),
         )
 
     def _take(self, good: NDArray[np.bool_], dtype: np.dtype) -> DeviceArray:
@@ -160,29 +198,35 @@ class GpuPreparation:
         chosen.free()
         return taken
 
-    def _sum(self, counts: DeviceArray, scale: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sum (n, n) of the frames, each times its scale."""
+    def _sum(
+        self, counts: DeviceArray, scale: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the sum (n, n) of the frames, each times its scale, and how many were measured."""
         n, frames = len(self._plan.measured), len(scale)
-        total = np.zeros(self._pixels)
+        total, seen = np.zeros(self._pixels), np.zeros(self._pixels, np.int64)
         if frames:
             share = -(-frames // max(1, _ALL_SUM_THREADS // self._pixels))
             parts = -(-frames // share)
             sums = self._gpu.empty((parts, self._pixels), np.float64)
+            times = self._gpu.empty((parts, self._pixels), np.int32)
             weights = self._gpu.array(scale, np.float64)
-            self._module.kernel(f"sum_{counts.dtype.name}", "PPPiii")(
+            self._module.kernel(f"sum_{counts.dtype.name}", "PPPPdiii")(
                 (-(-self._pixels // _SUM_THREADS), parts),
                 _SUM_THREADS,
                 counts,
                 weights,
                 sums,
+                times,
+                float(UNMEASURED[counts.dtype.name]),
                 frames,
                 share,
                 self._pixels,
             )
             total[self._order] = sums.get().sum(axis=0)
-            sums.free()
-            weights.free()
-        return np.where(self._plan.measured, total.reshape(n, n), 0.0)
+            seen[self._order] = times.get().sum(axis=0)
+            for array in (sums, times, weights):
+                array.free()
+        return total.reshape(n, n), seen.reshape(n, n)
 
 
 class _Slot:
@@ -226,25 +270,26 @@ def window_order(n: int, strip: int) -> NDArray[np.int64]:
     return np.arange(n * n).reshape(n, n // strip, strip).transpose(1, 0, 2).ravel()
 
 
-def _source(plan: FramePlan, order: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return the pixel of a frame on file for each place of its counts, -1 for none."""
-    if plan.mask.size > np.iinfo(np.int32).max:
-        raise JobError(f"frames of {plan.mask.shape} are too large for the GPU", "crop them")
-    pixels = plan.rows[:, None] * plan.mask.shape[1] + plan.columns
-    return np.where(plan.measured, pixels, -1).ravel()[order].astype(np.int32)
+def _source(plan: FramePlan) -> NDArray[np.int32]:
+    """Return for each fine pixel that of a frame on file: -1 for none, -2 where 0 stands for it."""
+    height, width = plan.frame_shape
+    if height * width > np.iinfo(np.int32).max:
+        raise JobError(f"frames of {plan.frame_shape} are too large for the GPU", "crop them")
+    pixels = plan.rows[:, None] * width + plan.columns
+    parts = plan.measured.repeat(plan.binning, axis=0).repeat(plan.binning, axis=1)
+    missing = np.where(parts, _ZERO, _NONE)
+    return np.where(plan.used, pixels.T if plan.swapped else pixels, missing).astype(np.int32)
 
 
-def _read_type(dtype: np.dtype) -> np.dtype:
-    """Return the type to read frames of `dtype` as: one that the kernels know."""
-    if dtype.kind not in "biuf":
-        raise JobError(f"frames of {dtype} hold no counts")
-    if dtype.kind == "f":
-        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
-    return dtype.newbyteorder("=")
-
-
-def _kept_type(dtype: np.dtype, double: bool) -> np.dtype:
-    """Return the type in which counts are prepared from frames of `dtype`."""
-    if dtype.kind in "biu" and dtype.itemsize <= 2:
+def _kept_type(dtype: np.dtype, corrects: bool, double: bool) -> np.dtype:
+    """Return the type in which counts are prepared from frames read as `dtype`."""
+    if dtype.kind in "biu" and dtype.itemsize <= 2 and not corrects:
         return _COUNTS
-    return np.dtype(np.float64 if double and dtype != np.float32 else np.float32)
+    return np.dtype(np.float64 if double and (corrects or dtype != np.float32) else np.float32)
+
+
+def _limit(plan: FramePlan, dtype: np.dtype) -> int | float:
+    """Return the counts from which on a pixel is saturated, as the kernels take it."""
+    if dtype.kind == "f":
+        return math.inf if plan.limit is None else float(plan.limit)
+    return plan.limit or 0  # 0 for bool, which is no count: not looked at

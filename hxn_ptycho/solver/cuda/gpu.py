@@ -158,7 +158,8 @@ class Kernel:
     """A kernel: called with its grid, its block and its arguments.
 
     Arguments are device arrays, addresses (int) and numbers, packed by the one-letter types that
-    `Module.kernel` was given: P pointer, i int32, q int64, f float32, d float64.
+    `Module.kernel` was given: P pointer, i int32, q int64, Q uint64, f float32,
+    d float64.
     """
 
     def __init__(self, function: Any, name: str, types: str, gpu: Gpu) -> None:
