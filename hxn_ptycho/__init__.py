@@ -12,6 +12,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import results
     from .catalog import open_catalog
+    from .orientation import orient
     from .recipe import Recipe
     from .trigger import AutoReconstruct
     from .worker import reconstruct, show_frames
@@ -21,6 +22,7 @@ __all__ = [
     "Recipe",
     "__version__",
     "open_catalog",
+    "orient",
     "reconstruct",
     "results",
     "show_frames",
@@ -30,6 +32,7 @@ _ROOM_OF = {
     "AutoReconstruct": "trigger",
     "Recipe": "recipe",
     "open_catalog": "catalog",
+    "orient": "orientation",
     "reconstruct": "worker",
     "show_frames": "worker",
 }

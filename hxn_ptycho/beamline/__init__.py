@@ -20,6 +20,7 @@ from .checks import check_ended
 from .config import PACKAGED, BeamlineConfig, InForce, load_config, load_in_force
 from .detectors import may_diffract
 from .flavours import FLAVOURS, flavour_of
+from .rotation import rotation_deg
 from .run import Run
 from .starts import scan_type
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_config",
     "load_in_force",
     "read_scan",
+    "rotation_deg",
 ]
 
 

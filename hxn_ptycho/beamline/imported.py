@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ..optics import wavelength_from_energy
 from ..scan import Scan, ScanError
+from ..solver.job import relocate
 from .checks import check_positions
 from .starts import number_announced, scan_type
 
@@ -62,6 +65,7 @@ def read(run: Run) -> Scan:
     positions = run.read(POSITIONS).reshape(-1, 2)
     check_positions(scan_id, positions, frames.shape[0])
     height, width = scan["detector_pixel_m"]
+    along_y, along_x = scan.get("projection", (1.0, 1.0))
     probe = scan.get("probe")
     return Scan(
         uid=run.uid,
@@ -75,7 +79,23 @@ def read(run: Run) -> Scan:
         distance_m=float(scan["distance_m"]),
         detector_pixel_m=(float(height), float(width)),
         normalisation=np.ones(frames.shape[0]),
+        mask=_mask(scan_id, scan, frames.blocks[0].file),
+        projection=(float(along_y), float(along_x)),
         # The importer keeps the probe in the file of the frames.
         start_probe=(frames.blocks[0].file, probe["dataset"]) if probe else None,
         start=dict(start),
     )
+
+
+def _mask(scan_id: Any, scan: Mapping[str, Any], file: str) -> NDArray[np.bool_] | None:
+    """Return the mask that the importer keeps in the file of the frames."""
+    if "mask" not in scan:
+        return None
+    path = relocate(file, ".")
+    try:
+        with h5py.File(path, "r", locking=False) as source:
+            return np.asarray(source[scan["mask"]["dataset"]][()], bool)
+    except (OSError, KeyError) as error:
+        raise ScanError(
+            f"the mask of the imported scan {scan_id} in {path} cannot be read: {error}"
+        ) from error
