@@ -153,7 +153,7 @@ class PixelDetector(Device):
         light = self.endstation.expose(self.geometry, path_um, photons)
         counts = self.faults.count(
             self.faults.expected(light, self.shape),
-            self.endstation.generator,
+            self.endstation.photon_noise,
             first=self._first + self.frames_written,
             most=int(np.iinfo(self.DTYPE).max),
         )

@@ -88,7 +88,8 @@ class Endstation:
         )
         self.flux, self.pace = flux, pace
         self.ion_chamber = ion_chamber or IonChamber()
-        self.generator = np.random.default_rng(seed)
+        # Photons have a generator of their own: what a detector makes of them changes nothing else.
+        self.generator, self.photon_noise = np.random.default_rng(seed).spawn(2)
         self._drift = 0.0
         self._step = 1.0
         self._seen_by: set[Any] = set()
