@@ -59,8 +59,6 @@ class Statistics:
 
     Attributes
     ----------
-    peak : ndarray (count,), float64
-        The largest number of counts, as prepared.
     low : ndarray (count,), float64
         The smallest number of counts, as on file, if below 0; else 0.
     non_finite : ndarray (count,), int64
@@ -73,7 +71,6 @@ class Statistics:
         The sum of the counts, as prepared, not scaled.
     """
 
-    peak: NDArray[np.float64]
     low: NDArray[np.float64]
     non_finite: NDArray[np.int64]
     saturated: NDArray[np.int64]
@@ -83,8 +80,8 @@ class Statistics:
     @classmethod
     def empty(cls, count: int) -> Statistics:
         """Return zeros for `count` frames, to be filled in."""
-        real, whole = np.zeros((3, count)), np.zeros((3, count), np.int64)
-        return cls(real[0], real[1], whole[0], whole[1], whole[2], real[2])
+        real, whole = np.zeros((2, count)), np.zeros((3, count), np.int64)
+        return cls(real[0], whole[0], whole[1], whole[2], real[1])
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,9 @@ def bad_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
 def empty_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
     """Say which frames, of those that are not bad, have no counts."""
     s = statistics
-    none = ~is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated) & (s.peak == 0)
+    none = ~is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated) & (
+        s.photons == 0
+    )
 
     def fault(j: int) -> str:
         return f"is empty but for {_saturated(s, j, plan)}" if s.saturated[j] else "is empty"

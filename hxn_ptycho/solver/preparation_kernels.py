@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from .frame_plan import FramePlan
 from .preparation import Statistics, is_bad
 
-# Sums may be taken in any order; numbers are finite where it matters, see `_count_non_finite`.
-_SUMS = {"reassoc", "nsz", "contract"}
-_ORDER = {"nnan", "nsz"}
-# Pixels along a side of the squares in which a frame is transposed: what fits the nearest cache.
-_SQUARE = 32
+# Sums may be taken in any order.
+_SUMS = {"reassoc", "nsz"}
 
 _is_bad = njit(is_bad)
 
@@ -29,8 +26,10 @@ _is_bad = njit(is_bad)
 class _Steps(NamedTuple):
     """What is done to each frame, as the loops want it; see `FramePlan`.
 
-    rows, columns are stretches, see `_stretches`; gain is 1 / flat. used is empty where all is
-    used, dark and gain where there are none.
+    Rows become columns last, when a window is as small as it will be: until then it lies as on
+    file, as do used, dark and gain (1 / flat), all flat. used is empty where all is used, dark and
+    gain where there are none. rows, columns: see `_stretches`. whole: integers are read; computes:
+    something is done to their numbers, or their type is not what is kept.
     """
 
     rows: NDArray[np.int64]
@@ -44,7 +43,8 @@ class _Steps(NamedTuple):
     masks_saturated: bool
     threshold: float
     measured: int
-    in_place: bool
+    computes: bool
+    whole: bool
 
 
 class _Room(NamedTuple):
@@ -70,31 +70,45 @@ class Bench:
     def __init__(self, plan: FramePlan, read: np.dtype, kept: np.dtype) -> None:
         # As precise as what is kept.
         real = np.float64 if kept == np.float64 else np.float32
-        none = np.empty((0, 0))
-        gain = none if plan.flat is None else 1 / plan.flat.astype(np.float64)
+        none = np.empty(0)
+        dark, gain = none, none
+        if plan.dark is not None and plan.flat is not None:
+            # Of a flat that is next to nothing the largest number: no light times infinity is none.
+            largest = np.finfo(real).max
+            dark, gain = plan.dark, np.minimum(1 / plan.flat.astype(np.float64), largest)
         limit: Any = np.float64(np.inf if plan.limit is None else plan.limit)
         if read.kind in "iu":
             limit = read.type(plan.limit)
         elif read.kind == "b":
             limit = np.uint8(255)
-        # Where nothing is computed, a frame is prepared where its counts are to be.
-        in_place = read == kept and not plan.corrected and plan.binning == 1
+        computes = plan.corrected or plan.binning > 1 or read != kept
+
+        def flat(array: NDArray, dtype: Any) -> NDArray:
+            return np.ascontiguousarray(array.T if plan.swapped else array, dtype).ravel()
+
         self._steps = _Steps(
-            in_place=in_place,
+            computes=computes,
+            whole=read.kind in "biu",
             rows=_stretches(plan.rows),
             columns=_stretches(plan.columns),
             swapped=plan.swapped,
-            used=none.astype(bool) if plan.used.all() else plan.used,
-            dark=none.astype(real) if plan.dark is None else plan.dark.astype(real),
-            gain=gain.astype(real),
+            used=flat(none if plan.used.all() else plan.used, bool),
+            dark=flat(dark, real),
+            gain=flat(gain, real),
             binning=plan.binning,
             limit=limit,
             masks_saturated=plan.masks_saturated,
             threshold=plan.threshold,
             measured=int(np.count_nonzero(plan.measured)),
         )
-        self._fine = None if in_place else np.zeros((1, *plan.used.shape), _countable(read))
         n = len(plan.measured)
+        # Where a frame is made, one after the other, unless it is where its counts are to be.
+        self._fine: NDArray | None = None
+        self._target: NDArray | None = None
+        if plan.swapped:
+            self._target = np.zeros((1, n, n), _countable(kept))
+        if computes:
+            self._fine = np.zeros((1, *plan.used.shape), _countable(read))
         self._room = _Room(
             line=np.zeros(n * plan.binning, real),
             lost=np.zeros((n, n), bool),
@@ -122,16 +136,17 @@ class Bench:
         lengths = np.zeros(last, np.int64)
         while low < last:
             part = slice(offset + low, offset + last)
-            fine = counts[part] if self._fine is None else self._fine
+            target = counts[part] if self._target is None else self._target
+            fine = target if self._fine is None else self._fine
             s = statistics
             done = prepare_frames(
-                frames[low:], counts[part], fine, self._scale[part], total, lengths,
-                self._steps, self._room, s.peak[part], s.low[part], s.non_finite[part],
-                s.saturated[part], s.left[part], s.photons[part],
+                frames[low:], counts[part], fine, target, self._scale[part], total, lengths,
+                self._steps, self._room, s.low[part], s.non_finite[part], s.saturated[part],
+                s.left[part], s.photons[part],
             )  # fmt: skip
             ends = np.cumsum(lengths[:done])
             for j in np.flatnonzero(lengths[:done]):
-                gaps[offset + low + j] = self._room.gaps[ends[j] - lengths[j] : ends[j]].copy()
+                gaps[offset + low + j] = np.sort(self._room.gaps[ends[j] - lengths[j] : ends[j]])
             low += done
 
 
@@ -160,63 +175,67 @@ def _stretches(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @njit(cache=True, nogil=True)
 def prepare_frames(  # type: ignore[no-untyped-def]
-    frames, counts, fines, scale, total, lengths, steps, room,
-    peaks, lows, non_finite, saturated, lefts, photons,
+    frames, counts, fines, targets, scale, total, lengths, steps, room,
+    lows, non_finite, saturated, lefts, photons,
 ):  # fmt: skip
     """Prepare frames one after the other; return how many, as many as `room.gaps` was sure to hold.
 
-    frames (m, h, w); counts (m, n, n), 0 at first; fines, `counts` or (1, n b, n b); total (n, n);
-    the others (m,). lengths: how many of `room.gaps` are each frame's.
+    frames (m, h, w); counts (m, n, n), 0 at first; fines (1, n b, n b), or `targets` where nothing
+    is computed; targets (1, n, n) where rows become columns, else `counts`; total (n, n); the
+    others (m,). lengths: how many of `room.gaps` are each frame's.
     """
     n = counts.shape[1]
-    used = 0
+    noted = 0
     for j in range(frames.shape[0]):
-        if used + n * n > room.gaps.size:
+        if noted + n * n > room.gaps.size:
             return j
-        window = counts[j]
-        fine = fines[j if steps.in_place else 0]
-        _fetch(fine, frames[j], steps.rows, steps.columns, steps.swapped)
+        fine, window = fines[j % len(fines)], targets[j % len(targets)]
+        _fetch(fine, frames[j], steps.rows, steps.columns)
         if steps.used.size > 0:
             _keep(fine, steps.used)
-        wrong = _remove_non_finite(fine)
-        low, high = _extremes(fine)
-        bright, missed = 0, 0
-        if high >= steps.limit:
-            bright = _mark(fine, steps.limit, steps.binning, room.lost)
-            if steps.masks_saturated:
-                _clear(fine, steps.limit)
-                missed = _list(room.lost, room.gaps[used:])
-            room.lost[:] = False
-        if not steps.in_place:
-            _fill(window, fine, steps.dark, steps.gain, steps.binning, room.line)
-        _zero(window, room.gaps[used : used + missed])
+        wrong = 0
+        if not steps.whole:
+            wrong = _remove_non_finite(fine)
+        negative, bright = _suspects(fine, steps.limit, steps.whole)
+        low = _lowest(fine) if negative else 0.0
+        missed = 0
+        if bright and steps.masks_saturated:
+            bright, missed = _find_gaps(
+                fine, steps.limit, steps.binning, room.lost, room.gaps[noted:]
+            )
+        elif bright:
+            bright = _count(fine.ravel(), steps.limit)
+        if steps.computes:
+            _fill(window.ravel(), fine.ravel(), steps.dark, steps.gain, steps.binning, room.line)
+        _zero(window, room.gaps[noted : noted + missed])
         if steps.threshold > 0:
             _cut(window, scale[j], steps.threshold)
-        wrong += _remove_non_finite(window)
-        peaks[j] = _extremes(window)[1]
-        photons[j] = _sum(window)
-        lows[j], non_finite[j], saturated[j] = low, wrong, bright
+        light = _sum(window)
+        if not np.isfinite(light):  # too large for the type
+            wrong += _remove_non_finite(window)
+            light = _sum(window)
+        lows[j], non_finite[j], saturated[j], photons[j] = low, wrong, bright, light
         lefts[j] = steps.measured - missed
         lengths[j] = missed
-        used += missed
+        if steps.swapped:
+            _transpose(counts[j].ravel(), window.ravel(), n)
+            for k in range(noted, noted + missed):
+                room.gaps[k] = room.gaps[k] % n * n + room.gaps[k] // n
+        noted += missed
         if not _is_bad(wrong, low, bright, lefts[j], steps.masks_saturated):
-            _add(total, window, scale[j])
+            _add(total, counts[j], scale[j])
     return frames.shape[0]
 
 
 @njit(cache=True, nogil=True)
-def _fetch(fine, frame, rows, columns, swapped):  # type: ignore[no-untyped-def]
+def _fetch(fine, frame, rows, columns):  # type: ignore[no-untyped-def]
     """Take the pixels of the frame that the fine window shows; others are left alone."""
     for a in range(rows.shape[0]):
         to_y, from_y, height, step_y = rows[a]
         for b in range(columns.shape[0]):
             to_x, from_x, width, step_x = columns[b]
-            if swapped:
-                _transpose(fine, frame, to_x, to_y, from_y, from_x, height, width, step_y, step_x)
-                continue
             for i in range(height):
-                line = frame[from_y + step_y * i]
-                row = fine[to_y + i]
+                line, row = frame[from_y + step_y * i], fine[to_y + i]
                 if step_x == 1:
                     for k in range(width):
                         row[uint64(to_x + k)] = line[uint64(from_x + k)]
@@ -226,32 +245,41 @@ def _fetch(fine, frame, rows, columns, swapped):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _transpose(  # type: ignore[no-untyped-def]
-    fine, frame, to_y, to_x, from_y, from_x, height, width, step_y, step_x
-):
-    """``fine[to_y + k, to_x + i] = frame[from_y + step_y i, from_x + step_x k]``, by squares."""
-    for i0 in range(0, height, _SQUARE):
-        i1 = min(i0 + _SQUARE, height)
-        for k0 in range(0, width, _SQUARE):
-            for k in range(k0, min(k0 + _SQUARE, width)):
-                row = fine[to_y + k]
-                x = from_x + step_x * k
-                for i in range(i0, i1):
-                    row[uint64(to_x + i)] = frame[uint64(from_y + step_y * i), uint64(x)]
+def _transpose(to, window, n):  # type: ignore[no-untyped-def]
+    """``to = window.T``; both flat, of n x n.
+
+    Eight rows at a time, whose numbers of a column the compiler writes at once.
+    """
+    whole = n - n % 8
+    for y in range(0, whole, 8):
+        for x in range(n):
+            i, k = y * n + x, x * n + y
+            a, b, c, d, e, f, g, h = (
+                window[uint64(i)], window[uint64(i + n)], window[uint64(i + 2 * n)],
+                window[uint64(i + 3 * n)], window[uint64(i + 4 * n)], window[uint64(i + 5 * n)],
+                window[uint64(i + 6 * n)], window[uint64(i + 7 * n)],
+            )  # fmt: skip
+            to[uint64(k)], to[uint64(k + 1)] = a, b
+            to[uint64(k + 2)], to[uint64(k + 3)] = c, d
+            to[uint64(k + 4)], to[uint64(k + 5)] = e, f
+            to[uint64(k + 6)], to[uint64(k + 7)] = g, h
+    for y in range(whole, n):
+        for x in range(n):
+            to[uint64(x * n + y)] = window[uint64(y * n + x)]
 
 
 @njit(cache=True, nogil=True)
 def _keep(fine, used):  # type: ignore[no-untyped-def]
     """0 where not used."""
-    flat, keep = fine.ravel(), used.ravel()
+    flat = fine.ravel()
     none = fine.dtype.type(0)
     for i in range(flat.size):
-        flat[i] = flat[i] if keep[i] else none
+        flat[i] = flat[i] if used[i] else none
 
 
 @njit(cache=True, nogil=True, fastmath=_SUMS)
 def _sum(window):  # type: ignore[no-untyped-def]
-    """The sum, exact for integers."""
+    """The sum, in double precision."""
     flat = window.ravel()
     total = 0.0
     for i in range(flat.size):
@@ -263,58 +291,72 @@ def _sum(window):  # type: ignore[no-untyped-def]
 def _remove_non_finite(window):  # type: ignore[no-untyped-def]
     """Make 0 what is not finite, and count it."""
     flat = window.ravel()
-    zero = flat.dtype.type(0)
-    if np.isfinite(_sum(window) * 0.0):
+    if np.isfinite(_sum(window)):
         return 0
     wrong = 0
     for i in range(flat.size):
         if not np.isfinite(flat[i]):
             wrong += 1
-            flat[i] = zero
+            flat[i] = 0
     return wrong
 
 
-@njit(cache=True, nogil=True, fastmath=_ORDER)
-def _extremes(window):  # type: ignore[no-untyped-def]
-    """The smallest number and the largest, or 0."""
-    flat = window.ravel()
-    low = high = flat.dtype.type(0)
-    for i in range(flat.size):
-        low = min(low, flat[i])
-        high = max(high, flat[i])
-    return low, high
-
-
 @njit(cache=True, nogil=True)
-def _mark(fine, limit, binning, lost):  # type: ignore[no-untyped-def]
-    """Count pixels at the limit or above, and mark what they are parts of."""
-    bright = 0
-    for y in range(fine.shape[0]):
-        for x in range(fine.shape[1]):
-            if fine[y, x] >= limit:
-                bright += 1
-                lost[y // binning, x // binning] = True
-    return bright
-
-
-@njit(cache=True, nogil=True)
-def _clear(fine, limit):  # type: ignore[no-untyped-def]
-    """0 at the limit or above."""
+def _suspects(fine, limit, whole):  # type: ignore[no-untyped-def]
+    """Whether any pixel is below 0, and any at the limit or above; all are finite."""
     flat = fine.ravel()
+    if whole:  # the compiler finds the extremes of integers fast, but not those of floats
+        low = high = flat.dtype.type(0)
+        for i in range(flat.size):
+            low, high = min(low, flat[i]), max(high, flat[i])
+        return low < 0, np.int64(high >= limit)
+    below = above = 0
     for i in range(flat.size):
-        if flat[i] >= limit:
-            flat[i] = 0
+        below += flat[i] < 0
+        above += flat[i] >= limit
+    return below > 0, above
 
 
 @njit(cache=True, nogil=True)
-def _list(lost, gaps):  # type: ignore[no-untyped-def]
-    """Write down which pixels are marked; return how many."""
-    flat, count = lost.ravel(), 0
+def _lowest(fine):  # type: ignore[no-untyped-def]
+    flat = fine.ravel()
+    low = 0.0
     for i in range(flat.size):
-        if flat[i]:
-            gaps[count] = i
-            count += 1
+        low = min(low, float(flat[i]))
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _count(row, limit):  # type: ignore[no-untyped-def]
+    """How many are at the limit or above."""
+    count = 0
+    for x in range(row.size):
+        count += row[x] >= limit
     return count
+
+
+@njit(cache=True, nogil=True)
+def _find_gaps(fine, limit, binning, lost, gaps):  # type: ignore[no-untyped-def]
+    """Make 0 what is at the limit or above; note what it is a part of, in any order.
+
+    Return how many pixels of the frame, and of the window. lost (n, n) is all False, and left so.
+    """
+    bright = missed = 0
+    n = lost.shape[1]
+    for y in range(fine.shape[0]):
+        row, marks = fine[y], lost[y // binning]
+        if _count(row, limit) == 0:
+            continue
+        for x in range(row.size):
+            if row[x] >= limit:
+                row[x] = 0
+                bright += 1
+                if not marks[x // binning]:
+                    marks[x // binning] = True
+                    gaps[missed] = y // binning * n + x // binning
+                    missed += 1
+    _zero(lost, gaps[:missed])
+    return bright, missed
 
 
 @njit(cache=True, nogil=True)
@@ -326,30 +368,50 @@ def _zero(window, pixels):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fill(window, fine, dark, gain, binning, line):  # type: ignore[no-untyped-def]
-    """Dark, flat, binning: ``window = sum over parts of max(fine - dark, 0) gain``."""
-    n = window.shape[0]
-    zero = line.dtype.type(0)
-    for y in range(n):
-        line[:] = 0
-        for i in range(y * binning, (y + 1) * binning):
-            row = fine[i]
-            if dark.size == 0:
-                for x in range(line.size):
-                    line[x] += line.dtype.type(row[x])
-            else:
-                d, g = dark[i], gain[i]
-                for x in range(line.size):
-                    line[x] += max(line.dtype.type(row[x]) - d[x], zero) * g[x]
-        to = window[y]
-        if binning == 1:
-            for x in range(n):
-                to[x] = line[x]
-        else:
-            for x in range(n):
-                value = zero
-                for k in range(binning):
-                    value += line[x * binning + k]
-                to[x] = value
+    """Dark, flat, binning: ``window = sum over parts of max(fine - dark, 0) gain``; all flat."""
+    if binning == 1:  # not a row at a time, which would take twice as long
+        _correct(window, fine, dark, gain)
+        return
+    zero, width = line.dtype.type(0), line.size
+    for first in range(0, window.size, width // binning):
+        line[:] = zero
+        for i in range(first * binning * binning, (first * binning + width) * binning, width):
+            _add_corrected(line, fine, dark, gain, i)
+        if binning == 2:  # several at a time
+            for x in range(width // 2):
+                window[uint64(first + x)] = line[uint64(2 * x)] + line[uint64(2 * x + 1)]
+            continue
+        for x in range(width // binning):
+            value = zero
+            for k in range(binning):
+                value += line[uint64(x * binning + k)]
+            window[uint64(first + x)] = value
+
+
+@njit(cache=True, nogil=True)
+def _correct(to, fine, dark, gain):  # type: ignore[no-untyped-def]
+    real, zero = to.dtype.type, to.dtype.type(0)
+    if dark.size == 0:
+        for x in range(to.size):
+            to[x] = real(fine[x])
+        return
+    for x in range(to.size):
+        value = real(fine[x]) - dark[x]
+        to[x] = (value if value > zero else zero) * gain[x]
+
+
+@njit(cache=True, nogil=True)
+def _add_corrected(to, fine, dark, gain, first):  # type: ignore[no-untyped-def]
+    """As `_correct`, of the pixels from `first` on, added."""
+    real, zero = to.dtype.type, to.dtype.type(0)
+    if dark.size == 0:
+        for x in range(to.size):
+            to[x] += real(fine[uint64(first + x)])
+        return
+    for x in range(to.size):
+        i = uint64(first + x)
+        value = real(fine[i]) - dark[i]
+        to[x] += (value if value > zero else zero) * gain[i]
 
 
 @njit(cache=True, nogil=True)

@@ -161,12 +161,11 @@ def test_a_large_frame_is_turned_and_binned_as_a_small_one(orientation, binning)
 
 def test_of_several_faults_the_gravest_is_named():
     statistics = Statistics(
-        peak=np.array([0.0, 0, 32767, 9, 0, 9, 0, 0]),
         low=np.array([-4.0, 0, 0, -4, -4, 0, 0, 0]),
         non_finite=np.array([3, 0, 0, 0, 0, 0, 0, 0]),
         saturated=np.array([0, 0, 2, 0, 0, 0, 64, 3]),
         left=np.array([64, 64, 62, 64, 64, 64, 0, 61]),
-        photons=np.zeros(8),
+        photons=np.array([0.0, 0, 32767, 9, 0, 9, 0, 0]),
     )
     o = Options(crop=(0, 0, 8), window=8)
     plan = plan_of(o, (8, 8), "int16", np.ones(8))
