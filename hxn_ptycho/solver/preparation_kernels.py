@@ -20,7 +20,10 @@ from .preparation import Statistics, is_bad
 # Sums may be taken in any order.
 _SUMS = {"reassoc", "nsz"}
 
-_is_bad = njit(is_bad)
+# Of loops that only others here call: half the time to compile is what lets Python call them.
+_WITHIN = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+_is_bad = njit(**_WITHIN)(is_bad)
 
 
 class _Steps(NamedTuple):
@@ -227,7 +230,7 @@ def prepare_frames(  # type: ignore[no-untyped-def]
     return frames.shape[0]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _fetch(fine, frame, rows, columns):  # type: ignore[no-untyped-def]
     """Take the pixels of the frame that the fine window shows; others are left alone."""
     for a in range(rows.shape[0]):
@@ -244,7 +247,7 @@ def _fetch(fine, frame, rows, columns):  # type: ignore[no-untyped-def]
                         row[uint64(to_x + k)] = line[uint64(from_x - k)]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _transpose(to, window, n):  # type: ignore[no-untyped-def]
     """``to = window.T``; both flat, of n x n.
 
@@ -268,7 +271,7 @@ def _transpose(to, window, n):  # type: ignore[no-untyped-def]
             to[uint64(x * n + y)] = window[uint64(y * n + x)]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _keep(fine, used):  # type: ignore[no-untyped-def]
     """0 where not used."""
     flat = fine.ravel()
@@ -277,7 +280,7 @@ def _keep(fine, used):  # type: ignore[no-untyped-def]
         flat[i] = flat[i] if used[i] else none
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@njit(**_WITHIN, fastmath=_SUMS)
 def _sum(window):  # type: ignore[no-untyped-def]
     """The sum, in double precision."""
     flat = window.ravel()
@@ -287,7 +290,7 @@ def _sum(window):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _remove_non_finite(window):  # type: ignore[no-untyped-def]
     """Make 0 what is not finite, and count it."""
     flat = window.ravel()
@@ -301,7 +304,7 @@ def _remove_non_finite(window):  # type: ignore[no-untyped-def]
     return wrong
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _suspects(fine, limit, whole):  # type: ignore[no-untyped-def]
     """Whether any pixel is below 0, and any at the limit or above; all are finite."""
     flat = fine.ravel()
@@ -317,7 +320,7 @@ def _suspects(fine, limit, whole):  # type: ignore[no-untyped-def]
     return below > 0, above
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _lowest(fine):  # type: ignore[no-untyped-def]
     flat = fine.ravel()
     low = 0.0
@@ -326,7 +329,7 @@ def _lowest(fine):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _count(row, limit):  # type: ignore[no-untyped-def]
     """How many are at the limit or above."""
     count = 0
@@ -335,7 +338,7 @@ def _count(row, limit):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _find_gaps(fine, limit, binning, lost, gaps):  # type: ignore[no-untyped-def]
     """Make 0 what is at the limit or above; note what it is a part of, in any order.
 
@@ -359,14 +362,14 @@ def _find_gaps(fine, limit, binning, lost, gaps):  # type: ignore[no-untyped-def
     return bright, missed
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _zero(window, pixels):  # type: ignore[no-untyped-def]
     flat = window.ravel()
     for i in pixels:
         flat[i] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _fill(window, fine, dark, gain, binning, line):  # type: ignore[no-untyped-def]
     """Dark, flat, binning: ``window = sum over parts of max(fine - dark, 0) gain``; all flat."""
     if binning == 1:  # not a row at a time, which would take twice as long
@@ -388,7 +391,7 @@ def _fill(window, fine, dark, gain, binning, line):  # type: ignore[no-untyped-d
             window[uint64(first + x)] = value
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _correct(to, fine, dark, gain):  # type: ignore[no-untyped-def]
     real, zero = to.dtype.type, to.dtype.type(0)
     if dark.size == 0:
@@ -400,7 +403,7 @@ def _correct(to, fine, dark, gain):  # type: ignore[no-untyped-def]
         to[x] = (value if value > zero else zero) * gain[x]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _add_corrected(to, fine, dark, gain, first):  # type: ignore[no-untyped-def]
     """As `_correct`, of the pixels from `first` on, added."""
     real, zero = to.dtype.type, to.dtype.type(0)
@@ -414,7 +417,7 @@ def _add_corrected(to, fine, dark, gain, first):  # type: ignore[no-untyped-def]
         to[x] += (value if value > zero else zero) * gain[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _cut(window, scale, threshold):  # type: ignore[no-untyped-def]
     """0 below the threshold, scaled."""
     flat = window.ravel()
@@ -423,7 +426,7 @@ def _cut(window, scale, threshold):  # type: ignore[no-untyped-def]
         flat[i] = zero if flat[i] * scale < threshold else flat[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_WITHIN)
 def _add(total, window, scale):  # type: ignore[no-untyped-def]
     """``total += scale window``."""
     sums, flat = total.ravel(), window.ravel()
