@@ -12,17 +12,29 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import results
     from .catalog import open_catalog
+    from .orientation import orient
     from .recipe import Recipe
     from .trigger import AutoReconstruct
-    from .worker import reconstruct
+    from .worker import reconstruct, show_frames
 
-__all__ = ["AutoReconstruct", "Recipe", "__version__", "open_catalog", "reconstruct", "results"]
+__all__ = [
+    "AutoReconstruct",
+    "Recipe",
+    "__version__",
+    "open_catalog",
+    "orient",
+    "reconstruct",
+    "results",
+    "show_frames",
+]
 
 _ROOM_OF = {
     "AutoReconstruct": "trigger",
     "Recipe": "recipe",
     "open_catalog": "catalog",
+    "orient": "orientation",
     "reconstruct": "worker",
+    "show_frames": "worker",
 }
 
 

@@ -17,7 +17,7 @@ from .beamline import expected_frames, is_ptychography
 from .catalog import CatalogError, Catalogs, check_readable
 from .catalog.embedded import HOME_KEY
 from .home import Home, find_home
-from .prepare import absolute_starts, override
+from .prepare import absolute_files, override
 from .queue import Queue, QueuedJob
 from .recipe import Recipe, RecipeError
 
@@ -208,7 +208,7 @@ class AutoReconstruct:
         recipe = Recipe()
         try:
             recipe = self._current_recipe()
-            return absolute_starts(override(recipe, start), Path.cwd()), ""
+            return absolute_files(override(recipe, start), Path.cwd()), ""
         except RecipeError as error:
             return recipe, str(error)
 

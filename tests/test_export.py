@@ -40,6 +40,17 @@ def test_tiff_has_units_and_resolution(tmp_path: Path):
     np.testing.assert_allclose(probe, np.abs(result.probe), rtol=1e-6)
 
 
+def test_imagej_shows_micrometres(tmp_path: Path):
+    """It takes pixels of at most 1 um (0.0001 cm) in centimetres for micrometres."""
+    export(example_result(pixel_size=(4e-9, 5e-9)), "tiff", tmp_path)
+    with tifffile.TiffFile(tmp_path / "scan_12_object_amplitude.tiff") as file:
+        x, y = file.pages[0].get_resolution(unit="centimeter")
+        assert file.pages[0].tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
+        x_um, y_um = file.pages[0].get_resolution(unit="micrometer")
+    assert max(1 / x, 1 / y) <= 0.0001
+    assert (1 / x_um, 1 / y_um) == pytest.approx((0.005, 0.004), rel=1e-6)
+
+
 @pytest.mark.parametrize("modes", [1, 2])
 def test_cxi_is_where_readers_look(tmp_path: Path, modes: int):
     result = example_result(modes=modes, pixel_size=(4e-9, 5e-9))
@@ -57,30 +68,6 @@ def test_cxi_is_where_readers_look(tmp_path: Path, modes: int):
     assert x[0] == pytest.approx(-2e-6 + (result.positions[0, 1] + 8) * 5e-9)
     assert y[-1] == pytest.approx(1e-6 + (result.positions[-1, 0] + 8) * 4e-9)
     assert not z.any()
-
-
-def test_hxn_layout_is_what_its_tools_read(tmp_path: Path):
-    result = example_result(modes=2)
-    export(result, "hxn", tmp_path, label="t2", angle_deg=12.5, detector_pixel_m=75e-6)
-    folder = tmp_path / "recon_result/S12/t2/recon_data"
-    obj = np.load(folder / "recon_12_t2_object_ave.npy")
-    # rot90(axes=(1, 0)): axis 0 is x, and what was the last row comes first on axis 1.
-    assert obj.shape == result.object.shape[:0:-1]
-    assert obj[5, 0] == result.object[0, -1, 5]
-    np.testing.assert_array_equal(
-        np.load(folder / "recon_12_t2_probe_mode_orth_ave_rp_mode_1.npy"),
-        np.rot90(result.probe[1], axes=(1, 0)),
-    )
-    # tomviz takes any file named by scan and label in which it finds "angle =".
-    (config,) = folder.glob("12_t2*")
-    values = dict(line.split(" = ") for line in config.read_text().splitlines() if " = " in line)
-    assert float(values["angle"]) == 12.5
-    pixel_nm = (
-        float(values["lambda_nm"]) * float(values["z_m"]) * 1e6
-        / float(values["ccd_pixel_um"]) / float(values["x_arr_size"])
-    )  # fmt: skip
-    assert pixel_nm == pytest.approx(5.0)
-    assert float(values["ccd_pixel_um"]) == pytest.approx(75)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,71 +1,47 @@
-"""HXN's documents read into a `Scan`, one module a flavour of scan.
+"""Scans in the catalog read into a `Scan`, one module a flavour of scan.
 
-A flavour is told by ``start["scan"]["type"]``; the table `FLAVOURS` says who reads which. What the
-documents do not say (encoders, directions, detectors) is in ``hxn.toml``, see `load_config`.
+A flavour is told by ``start["scan"]["type"]`` and data keys; the table `flavours.FLAVOURS` says who
+reads which. What the documents do not say (encoders, directions, detectors) is in ``hxn.toml``, see
+`load_config`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import CatalogError, start_document, stop_document
 from ..home import Home
+from ..recipe import Recipe
 from ..scan import Scan, ScanError
-from . import imported, panda
+from . import imported
 from .checks import check_ended
-from .config import BeamlineConfig, load_config
+from .config import PACKAGED, BeamlineConfig, InForce, load_config, load_in_force
+from .detectors import may_diffract
+from .flavours import FLAVOURS, flavour_of
+from .rotation import rotation_deg
+from .run import Run
+from .starts import scan_type
 
 if TYPE_CHECKING:
     from databroker import Broker
 
 __all__ = [
+    "PACKAGED",
     "BeamlineConfig",
+    "InForce",
     "expected_frames",
     "is_ptychography",
     "load_config",
+    "load_in_force",
     "read_scan",
-    "saturation",
+    "rotation_deg",
 ]
 
 
-@dataclass(frozen=True)
-class Flavour:
-    """Who reads a kind of scan.
-
-    Attributes
-    ----------
-    takes : callable (start, config) -> bool
-        Whether a run's start document is of this flavour.
-    diffracts : callable (start, data_keys, config) -> bool
-        Whether such a run, with these data keys, holds what ptychography needs.
-    expected : callable (start) -> int or None
-        How many frames it should have.
-    read : callable (broker, uid, start, config) -> Scan
-    """
-
-    takes: Callable[[Mapping[str, Any], BeamlineConfig], bool]
-    diffracts: Callable[[Mapping[str, Any], set[str], BeamlineConfig], bool]
-    expected: Callable[[Mapping[str, Any]], int | None]
-    read: Callable[[Broker, str, Mapping[str, Any], BeamlineConfig], Scan]
-
-
-FLAVOURS = (
-    Flavour(panda.takes, panda.diffracts, panda.expected, panda.read),
-    Flavour(imported.takes, imported.diffracts, imported.expected, imported.read),
-)
-
-# Fly scans of HXN that this version does not read, by scan type and by plan name.
-_OTHER_TYPES = {
-    "FIP_2D_FLY": "a Zebra fly scan",
-    "XRF_FLY": "a Zebra fly scan",
-}
-_OTHER_PLANS = {"FlyPlan2D": "a classic fly scan", "FlyPlan1D": "a classic fly scan of one line"}
-
-
 def is_ptychography(start: Mapping[str, Any], descriptors: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether a run can be reconstructed: a fly scan of a known flavour with diffraction.
+    """Return whether a run can be reconstructed: a scan of a known flavour with diffraction.
 
     Parameters
     ----------
@@ -82,19 +58,35 @@ def is_ptychography(start: Mapping[str, Any], descriptors: Sequence[Mapping[str,
     if "analysis_stage" in start:  # what came out of a reconstruction is not to go into one
         return False
     config = load_config()
-    flavour = _flavour(start, config)
-    keys = {key for descriptor in descriptors for key in descriptor["data_keys"]}
+    keys = {
+        key: data_key
+        for descriptor in descriptors
+        if descriptor.get("name") != "baseline"  # it has motors that are not recorded with frames
+        for key, data_key in descriptor["data_keys"].items()
+    }
+    flavour, start = flavour_of(start, config, keys)
     return flavour is not None and flavour.diffracts(start, keys, config)
 
 
 def expected_frames(start: Mapping[str, Any]) -> int | None:
-    """Return how many frames a scan should have by its start document; None if it does not say."""
-    flavour = _flavour(start, load_config())
-    return None if flavour is None else flavour.expected(start)
+    """Return how many frames a scan should have by its start document.
+
+    None if it does not say, or if it names its detectors and none of them sees diffraction.
+    """
+    config = load_config()
+    flavour, _ = flavour_of(start, config)
+    if flavour is None or (flavour is not imported and not may_diffract(start, config)):
+        return None
+    return flavour.expected(start)
 
 
 def read_scan(
-    broker: Broker, uid: str, *, home: Home | None = None, allow_partial: bool = False
+    broker: Broker,
+    uid: str,
+    *,
+    home: Home | None = None,
+    allow_partial: bool = False,
+    recipe: Recipe | None = None,
 ) -> Scan:
     """Read what a run measured. Frames stay where they are.
 
@@ -107,6 +99,9 @@ def read_scan(
         Whose ``hxn.toml`` counts; default: the one in force.
     allow_partial : bool
         Take a scan that was stopped, aborted or failed with the frames that it has.
+    recipe : Recipe, optional
+        What the scan is read for. What it does not use (``normalise``, ``angle_correction``) or
+        gives itself (``energy_kev``), the documents need not have.
 
     Raises
     ------
@@ -119,16 +114,19 @@ def read_scan(
     try:
         start = start_document(broker, uid)
         config = load_config(home)
-        flavour = _flavour(start, config)
-        if flavour is None:
-            raise ScanError(_why_not(start, config))
         stop = stop_document(broker, uid)
+        run = Run(broker, uid, start, config, recipe or Recipe())
+        flavour, as_read = flavour_of(start, config, run.keys)
+        if flavour is None or "analysis_stage" in start:
+            raise ScanError(_why_not(start, config))
         if not allow_partial:
             check_ended(start, stop)
-        scan = flavour.read(broker, uid, start, config)
+        if not run.keys:
+            raise ScanError(f"{run.name} has no data: it ended before its first frame was stored")
+        scan = replace(flavour.read(replace(run, start=as_read)), start=dict(start))
     except CatalogError as error:
         raise ScanError(str(error)) from error
-    expected = flavour.expected(start)
+    expected = flavour.expected(as_read)
     found = scan.number_of_frames
     if expected is not None and found != expected and not (allow_partial and found < expected):
         raise ScanError(
@@ -143,33 +141,28 @@ def read_scan(
     return scan
 
 
-def saturation(scan: Scan, home: Home | None = None) -> int | None:
-    """Return the counts from which on a pixel of a scan's detector is not to be trusted.
-
-    None if the detector is not in the tables (imported data).
-    """
-    names = (scan.start.get("scan") or {}).get("detectors") or ()
-    detectors = load_config(home).detectors
-    return next((detectors[name].saturation for name in names if name in detectors), None)
-
-
-def _flavour(start: Mapping[str, Any], config: BeamlineConfig) -> Flavour | None:
-    return next((flavour for flavour in FLAVOURS if flavour.takes(start, config)), None)
-
-
 def _why_not(start: Mapping[str, Any], config: BeamlineConfig) -> str:
     """Say why no flavour takes a run."""
     name = f"scan {start.get('scan_id')} (plan {start.get('plan_name') or 'unknown'})"
     if "analysis_stage" in start:
         return f"{name} is the result of an analysis, not a scan; give the scan that it came from"
-    kind = (start.get("scan") or {}).get("type") if isinstance(start.get("scan"), dict) else None
-    other = _OTHER_TYPES.get(str(kind)) or _OTHER_PLANS.get(str(start.get("plan_name")))
-    if other:
-        return f"{name} is {other}, which this version cannot read yet"
-    known = ", ".join((*config.panda.scan_types, imported.SCAN_TYPE))
+    read = [
+        flavour for flavour in FLAVOURS if not flavour.Settings or flavour.NAME in config.flavours
+    ]
+    kind = scan_type(start)
     if kind is None:
         return (
-            f"{name} is not a ptychography scan: its start document has no scan type "
-            f'(start["scan"]["type"], one of {known})'
+            f"{name} is not a ptychography scan: it has no scan type "
+            '(start["scan"]["type"]), and did not move two motors'
         )
-    return f"{name} is not a ptychography scan that is known: its type is {kind!r}, not {known}"
+    known = sorted(
+        {
+            str(each)
+            for table in config.flavours.values()
+            for each in getattr(table, "scan_types", ())
+        }
+    )
+    return (
+        f"{name} is not a ptychography scan that is known: its type is {kind!r}, not one of "
+        f"{', '.join(known)}; hxn.toml says which types are {', '.join(each.WHAT for each in read)}"
+    )

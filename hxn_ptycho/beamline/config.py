@@ -3,70 +3,97 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model
 
 from ..home import ConfigError, Home, find_home
+from .flavours import FLAVOURS
+from .mistakes import Mistake, find_mistakes, in_words
+from .tables import Detector, Energy, Folder, Motor, Table
 
 FILE_NAME = "hxn.toml"
+#: Where the package's own file is.
+PACKAGED = Path(str(files(__package__).joinpath(FILE_NAME)))
+
+T = TypeVar("T", bound=Table)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Tables(Table):
+    extends: bool = True
+    energy: Energy
+    detectors: Annotated[dict[str, Detector], Field(min_length=1)]
+    motors: Annotated[dict[str, Motor], Field(min_length=1)]
+    roots: dict[Folder, Folder] = Field(default_factory=dict)
 
 
-class Energy(_Table):
-    """How the photon energy follows from the baseline stream."""
-
-    bragg_key: str
-    lattice_spacing_angstrom: Annotated[float, Field(gt=0)]
-
-
-class PandaScans(_Table):
-    """Fly scans driven by a PandA."""
-
-    scan_types: tuple[str, ...]
-    samples_per_frame: Annotated[int, Field(ge=1)]
-    ion_chamber: str
+# The tables of the flavours are added by their names: a flavour says itself what it needs.
+_File: Any = create_model(
+    "_File",
+    __base__=_Tables,
+    **{
+        flavour.NAME: (flavour.Settings | None, None)
+        for flavour in FLAVOURS
+        if flavour.Settings is not None
+    },  # type: ignore[call-overload]
+)
 
 
-class Detector(_Table):
-    """A detector that sees diffraction."""
+@dataclass(frozen=True)
+class BeamlineConfig:
+    """The whole of ``hxn.toml``, as it is in force.
 
-    pixel_um: Annotated[float, Field(gt=0)]
-    distance_m: Annotated[float, Field(gt=0)]
-    distance_from_documents: bool
-    saturation: Annotated[int, Field(gt=0)]
-
-
-class Motor(_Table):
-    """A stage: its encoder, and what its position means on the sample."""
-
-    axis: Literal["x", "y"]
-    encoder: str
-    scale_um: float
-    direction: Literal[1, -1]
-    angle_key: str | None = None
-    projection: Literal["cos", "sin"] = "cos"
-
-    @model_validator(mode="after")
-    def _has_a_scale(self) -> Motor:
-        if self.scale_um == 0:
-            raise ValueError("scale_um must not be 0")
-        return self
-
-
-class BeamlineConfig(_Table):
-    """The whole of ``hxn.toml``."""
+    Attributes
+    ----------
+    energy : Energy
+    detectors : mapping of str to Detector
+    motors : mapping of str to Motor
+    roots : tuple of (str, str)
+        Folders that files were moved from and to, the longest first.
+    flavours : mapping of str to Table
+        What is set of each flavour of scan; one that is not here is not read.
+    """
 
     energy: Energy
-    panda: PandaScans
-    detectors: dict[str, Detector]
-    motors: dict[str, Motor]
+    detectors: Mapping[str, Detector]
+    motors: Mapping[str, Motor]
+    roots: tuple[tuple[str, str], ...]
+    flavours: Mapping[str, Table]
+
+    def settings(self, kind: type[T]) -> T | None:
+        """Return what is set of the flavour whose table is of this type; None: it is not read."""
+        return next((table for table in self.flavours.values() if isinstance(table, kind)), None)
+
+    def data_keys(self, detector: str) -> tuple[str, ...]:
+        """Return the data keys under which a detector's frames may come."""
+        return self.detectors[detector].data_keys or (detector,)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What is in force, and whence.
+
+    Attributes
+    ----------
+    config : BeamlineConfig
+    own : Path or None
+        The beamline's own file; None: there is none.
+    extends : bool
+        Whether the package's file is in force where the own one says nothing.
+    tables, packaged : dict
+        What is in force, and what the package's file says, as read.
+    """
+
+    config: BeamlineConfig
+    own: Path | None
+    extends: bool
+    tables: dict[str, Any]
+    packaged: dict[str, Any]
 
 
 def load_config(home: Home | None = None) -> BeamlineConfig:
@@ -75,31 +102,62 @@ def load_config(home: Home | None = None) -> BeamlineConfig:
     Raises
     ------
     ConfigError
-        Naming the file and the key or line.
+        Naming the file, the line and the key.
+    """
+    return load_in_force(home).config
+
+
+def load_in_force(home: Home | None = None) -> InForce:
+    """As `load_config`, with where each entry comes from.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the line and the key.
     """
     path = (home or find_home()).root / FILE_NAME
     # Every document of every scan asks: the file is read again only when it has changed.
-    return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
+    try:
+        status = path.stat()
+    except OSError:
+        return _load(path, None)
+    return _load(path, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, changed_ns: int) -> BeamlineConfig:
-    tables = tomllib.loads(files(__package__).joinpath(FILE_NAME).read_text())
-    if not changed_ns:
-        return BeamlineConfig.model_validate(tables)
+def _load(path: Path, state: tuple[int, ...] | None) -> InForce:
+    packaged = tomllib.loads(PACKAGED.read_text(encoding="utf-8"))
+    if state is None:
+        return InForce(_validated(packaged), None, True, packaged, packaged)
     try:
-        own = tomllib.loads(path.read_text())
+        text = path.read_text(encoding="utf-8")
+        own = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    extends = own.get("extends", True) is not False
+    tables = _over(packaged, own) if extends else own
     try:
-        return BeamlineConfig.model_validate(_over(tables, own))
+        config = _validated(tables)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {_say(fault)}" for fault in error.errors()
-        )
-        raise ConfigError(f"{path}: {faults}") from error
+        mistakes = find_mistakes(error, _File, tables, packaged if extends else {})
+        raise ConfigError(in_words(mistakes, path, text)) from error
+    mistakes = _contradictions(config)
+    if mistakes:
+        raise ConfigError(in_words(mistakes, path, text))
+    return InForce(config, path, extends, tables, packaged)
+
+
+def _validated(tables: dict[str, Any]) -> BeamlineConfig:
+    file = _File.model_validate(tables)
+    flavours = {
+        flavour.NAME: getattr(file, flavour.NAME)
+        for flavour in FLAVOURS
+        if flavour.Settings is not None and getattr(file, flavour.NAME) is not None
+    }
+    roots = sorted(file.roots.items(), key=lambda pair: -len(pair[0]))
+    return BeamlineConfig(file.energy, file.detectors, file.motors, tuple(roots), flavours)
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +169,37 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _say(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "unknown key"
-    if fault["type"] == "missing":
-        return "is missing"
-    return f"{fault['msg'].removeprefix('Value error, ')}, not {fault['input']!r}"
+def _contradictions(config: BeamlineConfig) -> list[Mistake]:
+    """Return what each table may say, but not all of them together."""
+    mistakes = []
+    whose: dict[str, str] = {}
+    for name in config.detectors:
+        for key in config.data_keys(name):
+            other = whose.setdefault(key, name)
+            if other != name:
+                mistakes.append(
+                    Mistake(
+                        ("detectors", name, "data_keys"),
+                        f"{key!r} is a data key of the detector {other} too; the frames are of one",
+                    )
+                )
+    for axis in ("x", "y"):
+        if not any(motor.axis == axis for motor in config.motors.values()):
+            mistakes.append(
+                Mistake(("motors",), f"no motor has axis = {axis!r}: no scan could be read")
+            )
+    types: dict[str, str] = {}
+    for flavour, table in config.flavours.items():
+        for kind in getattr(table, "scan_types", ()):
+            other = types.setdefault(kind, flavour)
+            if other != flavour:
+                mistakes.append(
+                    Mistake(
+                        (flavour, "scan_types"),
+                        f"{kind!r} is a scan type of [{other}] too; a scan is of one flavour",
+                    )
+                )
+    for old, new in config.roots:
+        if old == new:
+            mistakes.append(Mistake(("roots", old), "is moved to itself"))
+    return mistakes

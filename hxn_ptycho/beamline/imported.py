@@ -5,42 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from ..catalog import read as read_array
-from ..catalog import resolve
 from ..optics import wavelength_from_energy
 from ..scan import Scan, ScanError
-from .checks import check_frame_shape, check_positions
-from .config import BeamlineConfig
+from ..solver.job import relocate
+from .checks import check_positions
+from .starts import number_announced, scan_type
 
 if TYPE_CHECKING:
-    from databroker import Broker
+    from .config import BeamlineConfig
+    from .run import Run
 
+NAME = "imported"
+WHAT = "a scan imported from a file"
+Settings = None
 SCAN_TYPE = "PTYCHO_IMPORT"
 FRAMES, POSITIONS = "frames", "positions"
 
-Start = Mapping[str, Any]
 
-
-def takes(start: Start, config: BeamlineConfig) -> bool:
+def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether a run is of this flavour."""
-    scan = start.get("scan")
-    return isinstance(scan, Mapping) and scan.get("type") == SCAN_TYPE
+    return scan_type(start) == SCAN_TYPE
 
 
-def diffracts(start: Start, data_keys: set[str], config: BeamlineConfig) -> bool:
+def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there are frames and positions."""
-    return {FRAMES, POSITIONS} <= data_keys
+    return FRAMES in keys and POSITIONS in keys
 
 
-def expected(start: Start) -> int | None:
+def expected(start: Mapping[str, Any]) -> int | None:
     """Return the number of frames that were imported."""
-    shape = start["scan"].get("shape")
-    return int(np.prod(shape)) if shape else None
+    return number_announced(start)
 
 
-def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan:
+def read(run: Run) -> Scan:
     """Read a run of this flavour.
 
     Raises
@@ -50,6 +51,7 @@ def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan
     CatalogError
         If an array cannot be found or opened.
     """
+    start = run.start
     scan_id, scan = start.get("scan_id"), start["scan"]
     missing = [
         key for key in ("energy_kev", "distance_m", "detector_pixel_m", "dc") if key not in scan
@@ -59,14 +61,14 @@ def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan
             f"the imported scan {scan_id} has no {', '.join(missing)} in its start document; "
             "import it again"
         )
-    frames = resolve(broker, uid, FRAMES)
-    check_frame_shape(scan_id, FRAMES, frames.shape)
-    positions = np.asarray(read_array(broker, uid, POSITIONS), float)
+    frames = run.frames(FRAMES)
+    positions = run.read(POSITIONS).reshape(-1, 2)
     check_positions(scan_id, positions, frames.shape[0])
     height, width = scan["detector_pixel_m"]
+    along_y, along_x = scan.get("projection", (1.0, 1.0))
     probe = scan.get("probe")
     return Scan(
-        uid=uid,
+        uid=run.uid,
         scan_id=int(scan_id or 0),
         frames=frames.blocks,
         frame_shape=(frames.shape[1], frames.shape[2]),
@@ -77,7 +79,23 @@ def read(broker: Broker, uid: str, start: Start, config: BeamlineConfig) -> Scan
         distance_m=float(scan["distance_m"]),
         detector_pixel_m=(float(height), float(width)),
         normalisation=np.ones(frames.shape[0]),
+        mask=_mask(scan_id, scan, frames.blocks[0].file),
+        projection=(float(along_y), float(along_x)),
         # The importer keeps the probe in the file of the frames.
         start_probe=(frames.blocks[0].file, probe["dataset"]) if probe else None,
         start=dict(start),
     )
+
+
+def _mask(scan_id: Any, scan: Mapping[str, Any], file: str) -> NDArray[np.bool_] | None:
+    """Return the mask that the importer keeps in the file of the frames."""
+    if "mask" not in scan:
+        return None
+    path = relocate(file, ".")
+    try:
+        with h5py.File(path, "r", locking=False) as source:
+            return np.asarray(source[scan["mask"]["dataset"]][()], bool)
+    except (OSError, KeyError) as error:
+        raise ScanError(
+            f"the mask of the imported scan {scan_id} in {path} cannot be read: {error}"
+        ) from error

@@ -20,6 +20,7 @@ from .find import (
 )
 from .growing import GrowingRun
 from .recorder import RunRecorder
+from .registry import AssetRegistry, asset_registry
 from .spool import pending, recover
 from .storage import check_readable, readable_storage
 from .store import insert
@@ -27,11 +28,13 @@ from .writing import has_run, run_metadata
 
 __all__ = [
     "PROFILE",
+    "AssetRegistry",
     "CatalogError",
     "Catalogs",
     "ExternalArray",
     "GrowingRun",
     "RunRecorder",
+    "asset_registry",
     "baseline",
     "check_readable",
     "descriptors",

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from ..solver.frame_files import open_dataset
 from ..solver.h5_files import FrameFileError, Roots, find_file, open_h5
 from .detector_files import expand
-from .documents import uri_path
 from .errors import CatalogError
 from .external import ExternalArray, join
 from .find import open_run
+from .hdf5 import uri_path
 from .requests import Contents, columns, contents, node
 
 if TYPE_CHECKING:
     from databroker import Broker
 
-# A stream whose events each name a frame of an external array has a column of this name.
+# A stream whose events each name a frame of an external array has a column of this name; if they
+# each name several, that of the first, and another of how many.
 FRAME_COLUMN = "{}_frame"
+COUNT_COLUMN = "{}_frames"
 
 
 def resolve(
@@ -147,15 +149,18 @@ def _locate(
             f"{key} of run {uid[:8]} is kept as {source.mimetype}, dataset "
             f"{parameters.get('dataset')!r}; only datasets in HDF5 files can be read by reference"
         )
-    if parameters.get("slice"):
+    if parameters.get("slice") and key not in known.spans:
         raise CatalogError(
             f"{key} of run {uid[:8]} is the part {parameters['slice']} of a dataset, which cannot "
             "be read by reference"
         )
     try:
-        array = join([expand(path, parameters["dataset"], roots) for path in _files(source)])
+        files = [expand(path, parameters["dataset"], roots) for path in _files(source)]
         frames = _frames(broker, uid, key, stream, known)
-        return array if frames is None else array.take(frames)
+        spans = known.spans.get(key)
+        if spans is not None:
+            frames = _in_files(frames, spans, [file.shape[0] for file in files])
+        return join(files) if frames is None else join(files).take(frames)
     except CatalogError as error:
         raise CatalogError(f"{key} of run {uid[:8]}: {error}") from error
 
@@ -164,12 +169,52 @@ def _frames(
     broker: Broker, uid: str, key: str, stream: str, known: Contents
 ) -> NDArray[np.int64] | None:
     """Return which frame of its files each event has; None if the events do not say."""
-    name = FRAME_COLUMN.format(key)
-    if not known.has_column(name):
+    names = [FRAME_COLUMN.format(key), COUNT_COLUMN.format(key)]
+    if not known.has_column(names[0]):
         return None
+    found = columns(broker, uid, stream, known, names)
     # An event may be without: its detector did not take part.
-    frames = columns(broker, uid, stream, known, [name])[name].drop_null()
-    return frames.to_numpy().astype(np.int64)
+    first = found[names[0]].drop_null().to_numpy().astype(np.int64)
+    if names[1] not in found:
+        return first
+    counts = found[names[1]].drop_null().to_numpy().astype(np.int64)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(first, counts) + within
+
+
+def _in_files(
+    frames: NDArray[np.int64] | None, spans: list[tuple[int, int]], lengths: list[int]
+) -> NDArray[np.int64]:
+    """Return which frames of all that the files have now `frames` of the array are.
+
+    Parameters
+    ----------
+    frames : ndarray, int, or None
+        Numbers in the array as it was stored; None: all of it.
+    spans : list of (int, int)
+        First frame and number of frames in each file that are the array's.
+    lengths : list of int
+        How many frames each file has now: more, if it was written on after the run was stored.
+
+    Raises
+    ------
+    CatalogError
+        If a file has not as many as is needed.
+    """
+    starts, counts = np.array(spans, np.int64).T
+    have = np.array(lengths, np.int64)
+    ends = np.cumsum(counts)
+    numbers = np.arange(ends[-1]) if frames is None else frames
+    of = np.minimum(np.searchsorted(ends, numbers, side="right"), len(ends) - 1)
+    local = numbers - (ends - counts)[of] + starts[of]
+    short = local >= have[of]
+    if short.any():
+        place = int(np.flatnonzero(short)[0])
+        raise CatalogError(
+            f"frame {int(local[place])} of its file number {int(of[place]) + 1} is needed, and the "
+            f"file has {have[of[place]]}: it is cut off, or still being written"
+        )
+    return np.asarray(local + (np.cumsum(have) - have)[of], np.int64)
 
 
 def _read_through_catalog(

@@ -1,95 +1,81 @@
 """HXN's documents turned into those that a Tiled catalog stores.
 
-HXN's fly scans emit one event a run whose values are datum ids: legacy Resource and Datum
-documents that stand for whole files. Here they become stream documents, whose shapes and types are
-those of the files, because a reader trusts them: Tiled refuses an array of another type on file.
+Values of HXN's events are datum ids: legacy Resource and Datum documents that stand for whole
+files, for a row of a scan, or for a frame. Here they become stream documents, an array a key over
+all its files, whose shapes and types are those of the files, because a reader trusts them: Tiled
+refuses an array of another type on file. Which frame of the array an event's is, is told by a
+column ``<key>_frame``.
 """
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlparse
 
 import event_model
-import numpy as np
 
-from ..solver.h5_files import open_h5
-from ..solver.job import JobError, relocate
+from .event_stream import EventStream, References
+from .hdf5 import Dataset, Roots, chunk_length, file_uri, uri_path
+from .referenced import ReferencedArray
+from .registry import AssetRegistry, Assets
+from .specs import Resource
 
 Document = dict[str, Any]
 Named = tuple[str, Document]
-
-FRAMES = "/entry/instrument/detector/data"
-CHUNK_BYTES = 8 * 2**20
-
-# What each Resource spec of a bulk scan means: the dataset in the file, from the datum's arguments.
-BULK_SPECS: dict[str, Callable[[Document], str]] = {
-    "MERLIN_HDF5_BULK": lambda datum_kwargs: FRAMES,
-    "XSP3_BULK": lambda datum_kwargs: FRAMES,
-    "PANDA": lambda datum_kwargs: str(datum_kwargs["field"]),
-}
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What a dataset on file is: its shape, first axis the frames or readings, and its type."""
-
-    shape: tuple[int, ...]
-    dtype: str
 
 
 class StreamDocuments:
     """Turns the documents of one run, in order, into ones that a Tiled catalog stores.
 
+    Events pass at once as long as they refer to one file a key, in which a frame's number is known;
+    others are held until the run stops, when all files' lengths are.
+
     Parameters
     ----------
     keep_unknown : bool
-        Pass on Resource and Datum documents whose spec is not a bulk one, for Tiled's writer to
-        make of them what it can. Without, such values are left out of the run, and `notes` says so.
+        Pass on Resource and Datum documents whose spec is none of HXN's but one that Bluesky's
+        Tiled writer knows. Without, such values are left out of the run, and `notes` says so.
+    registry : AssetRegistry, optional
+        Where Resource and Datum documents are looked up that do not come.
+    roots : sequence of (old, new)
+        Prefixes of paths: where files that were moved are now.
     """
 
-    def __init__(self, keep_unknown: bool = True) -> None:
+    def __init__(
+        self,
+        keep_unknown: bool = True,
+        registry: AssetRegistry | None = None,
+        roots: Roots = (),
+    ) -> None:
         self.keep_unknown = keep_unknown
+        self.roots = roots
         self.notes: list[str] = []
-        #: What each bulk stream resource's dataset is, by the resource's uid.
+        #: What each stream resource's dataset is that was made here, by the resource's uid.
         self.datasets: dict[str, Dataset] = {}
-        self._descriptors: dict[str, Document] = {}
-        self._announced: set[str] = set()
-        self._resources: dict[str, Document] = {}
-        self._datums: dict[str, Document] = {}
-        self._waiting: list[Document] = []
-        self._registered: set[tuple[str, str, str]] = set()
-        self._lengths: dict[tuple[str, str], int] = {}
+        #: Those of them whose length must stay, as rows have numbers of frames after them.
+        self.numbered: set[str] = set()
+        self._assets = Assets(registry)
+        self._streams: dict[str, EventStream] = {}
+        #: How many events lack a key, and the first such value, by the key and why.
+        self._lost: dict[tuple[str, str], tuple[int, Any]] = {}
 
     def __call__(self, name: str, document: Document) -> Iterator[Named]:
         """Yield what `document` becomes: nothing, one document, or several."""
         match name:
             case "descriptor":
-                # Kept until used: the files may show what its shapes and types truly are.
-                self._descriptors[document["uid"]] = copy.deepcopy(document)
-            case "resource":
-                self._resources[document["uid"]] = document
-                if not self._is_bulk(document) and self.keep_unknown:
+                yield from self._describe(document)
+            case "resource" | "datum" | "datum_page" | "bulk_datum":
+                self._assets.add(name, document)
+                uid = document["uid" if name == "resource" else "resource"]
+                if self._is_for_tiled(self._assets.resource(uid)):
                     yield name, document
-            case "datum":
-                self._datums[document["datum_id"]] = document
-                if not self._is_bulk(self._resources.get(document["resource"])) and (
-                    self.keep_unknown
-                ):
-                    yield name, document
-            case "datum_page":
-                for datum in event_model.unpack_datum_page(cast(Any, document)):
-                    yield from self("datum", datum)
             case "event":
                 yield from self._event(document)
             case "event_page":
                 for event in event_model.unpack_event_page(cast(Any, document)):
-                    yield from self._event(event)
+                    yield from self._event(cast(Document, event))
             case "bulk_events":
                 for events in document.values():
                     for event in events:
@@ -97,90 +83,134 @@ class StreamDocuments:
             case "stream_resource" if str(document.get("uri", "")).startswith("file:"):
                 yield name, {**document, "uri": file_uri(uri_path(document["uri"]))}
             case "stream_datum":
-                yield from self._announce(document["descriptor"])
-                yield name, document
+                stream = self._streams[document["descriptor"]]
+                if stream.announced:
+                    yield name, document
+                else:
+                    stream.after.append((name, document))
             case "stop":
-                for event in self._waiting:
-                    yield from self._event(event, last=True)
-                for uid in self._descriptors:
-                    yield from self._announce(uid)
+                for stream in {id(each): each for each in self._streams.values()}.values():
+                    yield from self._finish(stream)
+                self._note_what_was_lost()
                 yield name, document
             case _:
                 yield name, document
 
-    def _event(self, event: Document, last: bool = False) -> Iterator[Named]:
-        descriptor = self._descriptors[event["descriptor"]]
+    def _describe(self, descriptor: Document) -> Iterator[Named]:
+        # Kept until used: the files may show what its shapes and types truly are.
+        descriptor = copy.deepcopy(descriptor)
+        for stream in self._streams.values():
+            if stream.is_continued_by(descriptor):
+                descriptor["data_keys"] = stream.descriptor["data_keys"]
+                self._streams[descriptor["uid"]] = stream
+                if stream.announced:
+                    yield "descriptor", descriptor
+                else:
+                    stream.after.append(("descriptor", descriptor))
+                return
+        self._streams[descriptor["uid"]] = EventStream(descriptor)
+
+    def _event(self, event: Document) -> Iterator[Named]:
+        stream = self._streams[event["descriptor"]]
+        if not stream.held:
+            references = self._find(stream, event)
+            if references is not None and stream.is_live(references.places):
+                self._refer(stream, event, references)
+                yield from self._announce(stream)
+                yield "event", stream.row(event, references)
+                return
+        # Its Datum may come later, or its frame's number be known later; rows stay in order.
+        stream.held.append(event)
+
+    def _find(self, stream: EventStream, event: Document, last: bool = False) -> References | None:
+        """Return what the keys of an event refer to; None if a Datum is missing and may come."""
+        references = References()
         filled = event.get("filled", {})
-        external = {
-            key: event["data"][key]
-            for key, data_key in descriptor["data_keys"].items()
-            if "external" in data_key and key in event["data"] and filled.get(key) is not True
-        }
-        unknown = [key for key, datum_id in external.items() if datum_id not in self._datums]
-        if unknown and not last:
-            # A Datum may come after the event that refers to it.
-            self._waiting.append(event)
-            return
-        bulk: dict[str, tuple[Document, Document]] = {}
-        left_out = set(unknown)
-        for key in unknown:
-            self.notes.append(
-                f"{key}: no Datum {external[key]!r} came; its data are not in the catalog"
-            )
-        for key, datum_id in external.items():
-            if key in left_out:
+        for key in stream.external:
+            value = event["data"].get(key)
+            if value is None or filled.get(key) is True:
                 continue
-            datum = self._datums[datum_id]
-            resource = self._resources.get(datum["resource"])
-            if resource is not None and self._is_bulk(resource):
-                bulk[key] = (resource, datum)
-            elif resource is None or not self.keep_unknown:
-                spec = "unknown" if resource is None else resource.get("spec")
-                self.notes.append(f"{key}: data of spec {spec} were left out of the catalog")
-                left_out.add(key)
-
-        streams = list(self._register(descriptor, bulk))
-        yield from self._announce(descriptor["uid"])
-        yield "event", _without(event, left_out | set(bulk))
-        yield from streams
-
-    def _register(
-        self, descriptor: Document, bulk: dict[str, tuple[Document, Document]]
-    ) -> Iterator[Named]:
-        """Yield the stream documents of bulk values; correct the descriptor by their files."""
-        for key, (resource, datum) in bulk.items():
-            reference = (descriptor["uid"], key, resource["uid"])
-            if reference in self._registered:
+            if not isinstance(value, str):
+                references.lost[key] = "hold no datum id"
                 continue
-            self._registered.add(reference)
-            path = _path(resource)
-            name = dataset_name(resource, datum)
-            data_key = descriptor["data_keys"][key]
-            found = look_up(path, name)
+            found = self._assets.find(value)
+            if found is None and not last and self._assets.ask(value):
+                found = self._assets.find(value)
             if found is None:
-                found = _declared(data_key, resource)
-                self.notes.append(
-                    f"{key}: {path} could not be opened when the scan was stored; shape "
-                    f"{found.shape} and type {found.dtype} are as the scan declared them"
-                )
-            if descriptor["uid"] not in self._announced:
-                data_key.update(shape=list(found.shape[1:]), dtype_numpy=found.dtype, dtype="array")
-            start = self._lengths.get((descriptor["uid"], key), 0)
-            stop = start + found.shape[0]
-            self._lengths[descriptor["uid"], key] = stop
-            uid = f"{resource['uid']}-{descriptor['uid']}-{key}"
-            self.datasets[uid] = found
+                if not last:
+                    return None
+                references.lost[key] = "refer to Datum documents that never came"
+                continue
+            resource, datum_kwargs = found
+            if resource.spec is not None:
+                try:
+                    references.places[key] = resource.place(datum_kwargs)
+                    references.resources[key] = resource
+                except KeyError as error:
+                    references.lost[key] = f"refer to Datum documents without {error}"
+            elif not self._is_for_tiled(resource):
+                references.lost[key] = f"refer to data of spec {resource.document.get('spec')!r}"
+        return references
+
+    def _refer(self, stream: EventStream, event: Document, references: References) -> None:
+        """Take what an event refers to, and what of it is lost."""
+        for key, place in references.places.items():
+            if key not in stream.arrays:
+                stream.arrays[key] = ReferencedArray(key)
+            stream.arrays[key].add(references.resources[key], place)
+        for key, why in references.lost.items():
+            count, example = self._lost.get((key, why), (0, event["data"][key]))
+            self._lost[key, why] = (count + 1, example)
+
+    def _announce(self, stream: EventStream) -> Iterator[Named]:
+        if not stream.announced:
+            yield "descriptor", stream.open(self.roots)
+            yield from stream.after
+            stream.after.clear()
+
+    def _finish(self, stream: EventStream) -> Iterator[Named]:
+        """Yield what was held, and the stream documents of each array."""
+        self._assets.ask_for_all(
+            [
+                event["data"][key]
+                for event in stream.held
+                for key in stream.external
+                if isinstance(event["data"].get(key), str)
+            ]
+        )
+        held = [
+            (event, self._find(stream, event, last=True) or References()) for event in stream.held
+        ]
+        for event, references in held:
+            self._refer(stream, event, references)
+        self.notes += stream.settle([references for _, references in held], self.roots)
+        yield from self._announce(stream)
+        for event, references in held:
+            yield "event", stream.row(event, references)
+        stream.held.clear()
+        for array in stream.arrays.values():
+            yield from self._stream_documents(stream.descriptor, array)
+
+    def _stream_documents(self, descriptor: Document, array: ReferencedArray) -> Iterator[Named]:
+        for number, file in enumerate(array.files.values()):
+            found = file.found
+            assert found is not None
+            uid = f"{file.resource.document['uid']}-{descriptor['uid']}-{array.key}-{number}"
+            self.datasets[uid] = Dataset((file.length, *found.shape[1:]), found.dtype)
+            if array.by_point:
+                self.numbered.add(uid)
+            begin, end = file.begin, file.begin + file.length
             yield (
                 "stream_resource",
                 {
                     "uid": uid,
-                    "data_key": key,
+                    "data_key": array.key,
                     "run_start": descriptor["run_start"],
                     "mimetype": "application/x-hdf5",
-                    "uri": file_uri(path),
+                    "uri": file_uri(Path(file.path)),
                     "parameters": {
-                        "dataset": name,
-                        "chunk_shape": [chunk_length(found)],
+                        "dataset": file.dataset,
+                        "chunk_shape": [chunk_length(self.datasets[uid])],
                         "swmr": False,
                     },
                 },
@@ -191,92 +221,34 @@ class StreamDocuments:
                     "uid": f"{uid}-0",
                     "stream_resource": uid,
                     "descriptor": descriptor["uid"],
-                    "indices": {"start": start, "stop": stop},
-                    "seq_nums": {"start": start + 1, "stop": stop + 1},
+                    "indices": {"start": begin, "stop": end},
+                    "seq_nums": {"start": begin + 1, "stop": end + 1},
                 },
             )
 
-    def _announce(self, uid: str) -> Iterator[Named]:
-        if uid not in self._announced and uid in self._descriptors:
-            self._announced.add(uid)
-            yield "descriptor", self._descriptors[uid]
+    def _note_what_was_lost(self) -> None:
+        for (key, why), (count, example) in self._lost.items():
+            events = "1 event" if count == 1 else f"{count} events"
+            self.notes.append(
+                f"{key}: the values of {events} {why} (the first: {example!r}); their data are not "
+                "in the catalog"
+            )
+        if self._assets.failure:
+            self.notes.append(f"the asset registry failed: {self._assets.failure}")
 
-    @staticmethod
-    def _is_bulk(resource: Document | None) -> bool:
-        return resource is not None and str(resource.get("spec", "")).upper() in BULK_SPECS
+    def _is_for_tiled(self, resource: Resource | None) -> bool:
+        """Whether Bluesky's own Tiled writer may make something of a Resource."""
+        if not self.keep_unknown or resource is None or resource.spec is not None:
+            return False
+        from bluesky_tiled_plugins.writing.tiled_writer import MIMETYPE_LOOKUP
+
+        return resource.name in MIMETYPE_LOOKUP
 
 
-def translate(documents: Iterable[Named], keep_unknown: bool = True) -> Iterator[Named]:
+def translate(
+    documents: Iterable[Named], keep_unknown: bool = True, **options: Any
+) -> Iterator[Named]:
     """Yield a whole run's documents as a Tiled catalog stores them."""
-    translator = StreamDocuments(keep_unknown)
+    translator = StreamDocuments(keep_unknown, **options)
     for name, document in documents:
         yield from translator(name, document)
-
-
-def dataset_name(resource: Document, datum: Document) -> str:
-    """Return the dataset that a bulk Datum stands for.
-
-    Raises
-    ------
-    KeyError
-        If the datum lacks the argument that names it.
-    """
-    kwargs = resource.get("resource_kwargs", {})
-    given = kwargs.get("dataset") or kwargs.get("path")
-    if given:
-        return str(given)
-    return BULK_SPECS[resource["spec"].upper()](datum.get("datum_kwargs", {}))
-
-
-def look_up(path: Path, dataset: str) -> Dataset | None:
-    """Return what `dataset` in `path` is, or None where it cannot be read from this host now."""
-    try:
-        with open_h5(relocate(str(path), path.parent)) as file:
-            found = file[dataset]
-            return Dataset(tuple(found.shape), found.dtype.str)
-    except (OSError, KeyError, JobError):
-        return None
-
-
-def file_uri(path: Path) -> str:
-    """Return the address of a file as Tiled takes it: it does not decode %20."""
-    return f"file://localhost{path}"
-
-
-def uri_path(uri: str) -> Path:
-    """Return the path in a file's address, encoded or not."""
-    path = urlparse(uri).path
-    return Path(path) if os.path.exists(path) else Path(unquote(path))
-
-
-def _path(resource: Document) -> Path:
-    return Path(resource.get("root") or "/") / str(resource["resource_path"]).lstrip("/")
-
-
-def _declared(data_key: Document, resource: Document) -> Dataset:
-    """Return what the scan said of a dataset: (n, ...), or one reading's (1, ...) and a count."""
-    shape = tuple(int(size) for size in data_key.get("shape") or (1,))
-    count = resource.get("resource_kwargs", {}).get("frame_per_point")
-    if count and shape[0] == 1:
-        shape = (int(count), *shape[1:])
-    return Dataset(shape, data_key.get("dtype_numpy") or data_key.get("dtype_str") or "<f8")
-
-
-def chunk_length(dataset: Dataset) -> int:
-    """Return how many frames a reader of the catalog fetches at once: some MB."""
-    size = np.dtype(dataset.dtype).itemsize * int(np.prod(dataset.shape[1:]))
-    return max(1, min(dataset.shape[0] or 1, CHUNK_BYTES // max(size, 1)))
-
-
-def _without(event: Document, keys: set[str]) -> Document:
-    """Return the event without `keys`, its timestamps numbers (HXN's may be datum ids)."""
-    return {
-        **event,
-        "data": {key: value for key, value in event["data"].items() if key not in keys},
-        "timestamps": {
-            key: value if isinstance(value, int | float) else event["time"]
-            for key, value in event["timestamps"].items()
-            if key not in keys
-        },
-        "filled": {key: value for key, value in event.get("filled", {}).items() if key not in keys},
-    }

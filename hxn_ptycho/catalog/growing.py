@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .documents import Dataset, chunk_length, file_uri, look_up
 from .errors import CatalogError
+from .hdf5 import FRAMES_KEY, Dataset
+from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 from .writing import has_run, is_conflict, remove, retrying, runs, writing
 
@@ -45,6 +46,7 @@ class GrowingRun:
         self._schemas: dict[str, Any] = {}
         self._tables: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
+        self._updates: dict[str, list[dict[str, Any]]] = {}
 
     def begin(self, replace: bool = False) -> bool:
         """Store the start document.
@@ -166,64 +168,75 @@ class GrowingRun:
         self._do(act)
         self._rows[stream] += len(rows)
 
+    def redescribe(self, stream: str, descriptor: Mapping[str, Any]) -> None:
+        """Note that a stream has a second descriptor, as Bluesky's own writer does.
+
+        Parameters
+        ----------
+        stream : str
+            One that has been described.
+        descriptor : mapping
+            Of an event descriptor with the same ``data_keys``.
+
+        Raises
+        ------
+        CatalogError
+            If the catalog cannot store it.
+        """
+        kept = ("uid", "time", "configuration")
+        updates = self._updates.setdefault(stream, [])
+        updates.append({key: descriptor[key] for key in kept if descriptor.get(key)})
+        self._do(
+            lambda: self._streams[stream].update_metadata(
+                metadata={"_config_updates": updates}, drop_revision=True
+            )
+        )
+
     def attach(
         self,
         stream: str,
         key: str,
-        path: Path,
+        path: Path | Sequence[Path],
         dataset: str,
         *,
         found: Dataset | None = None,
+        frames: Sequence[tuple[int, int]] | None = None,
         dims: Iterable[str] = (),
     ) -> None:
-        """Register a dataset of an HDF5 file as the array `key` of a stream.
+        """Register a dataset of an HDF5 file, or of several, as the array `key` of a stream.
 
         Parameters
         ----------
         stream, key : str
-        path : Path
+        path : Path or sequence of Path
+            Files whose datasets, joined along the first axis, are the array.
         dataset : str
+            The same in all.
         found : Dataset, optional
-            Its shape and type; default: looked up in the file.
+            Shape and type of the whole array; default: looked up in the files.
+        frames : sequence of (int, int), optional
+            First frame and number of frames of each file's dataset that belong to the array.
+            Default: all that the files have when they are read.
         dims : iterable of str
             Names of the axes.
 
         Raises
         ------
         CatalogError
-            If the file cannot be opened, lacks the dataset, or the catalog cannot store it.
+            If a file cannot be opened, lacks the dataset, or the catalog cannot store it.
         """
-        import numpy as np
-        from tiled.structures.array import ArrayStructure, BuiltinDtype
-        from tiled.structures.core import StructureFamily
-        from tiled.structures.data_source import Asset, DataSource, Management
-
-        found = found or look_up(path, dataset)
-        if found is None:
-            raise CatalogError(f"{path} cannot be registered: it has no readable {dataset}")
-        length, step = found.shape[0], chunk_length(found)
-        first = [min(step, length - begin) for begin in range(0, length, step)] or [0]
-        source = DataSource(
-            mimetype="application/x-hdf5",
-            structure_family=StructureFamily.array,
-            structure=ArrayStructure(
-                data_type=BuiltinDtype.from_numpy_dtype(np.dtype(found.dtype)),
-                shape=found.shape,
-                chunks=(tuple(first), *((size,) for size in found.shape[1:])),
-                dims=tuple(dims) or None,
-            ),
-            parameters={"dataset": dataset, "swmr": False},
-            management=Management.external,
-            assets=[
-                Asset(data_uri=file_uri(path), is_directory=False, parameter="data_uris", num=0)
-            ],
-        )
+        paths = [path] if isinstance(path, Path) else list(path)
+        source = data_source(paths, dataset, found or look_up_all(paths, dataset), dims)
+        spans = [[int(start), int(count)] for start, count in frames or ()]
+        if len(spans) == 1 and spans[0][0]:
+            # Tiled joins whole files; of a single one it can take a part.
+            source.parameters["slice"] = f"{spans[0][0]}:{sum(spans[0])}"
         self._do(
             lambda: self._streams[stream].new(
-                structure_family=StructureFamily.array,
+                structure_family=source.structure_family,
                 data_sources=[source],
                 key=key,
-                metadata={},
+                metadata={FRAMES_KEY: spans} if spans else {},
                 specs=[],
             )
         )

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import spool
 from .errors import CatalogError, Unsupported
+from .hdf5 import Roots
 from .store import FLUSH_SECONDS, DocumentWriter, TiledDocumentWriter, insert
 from .writing import remove
 
 if TYPE_CHECKING:
     from databroker import Broker
+
+    from .registry import AssetRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +38,19 @@ class RunRecorder:
     ----------
     broker : databroker.Broker
         Where runs go.
+    registry : AssetRegistry, optional
+        Where Resource and Datum documents are looked up that devices put straight into it, as
+        `asset_registry()` or databroker.v0's ``db.reg``.
+    roots : sequence of (old, new)
+        Prefixes of paths: where files that were moved are looked for.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(
+        self, broker: Broker, registry: AssetRegistry | None = None, roots: Roots = ()
+    ) -> None:
         self.broker = broker
+        self.registry = registry
+        self.roots = tuple(roots)
         self._open: dict[str, _Recording] = {}
         self._run_of: dict[str, str] = {}
 
@@ -51,7 +63,9 @@ class RunRecorder:
 
     def _take(self, name: str, document: dict[str, Any]) -> None:
         if name == "start":
-            self._open[document["uid"]] = _Recording(self.broker, document["uid"])
+            self._open[document["uid"]] = _Recording(
+                self.broker, document["uid"], self.registry, self.roots
+            )
         recording = self._open.get(self._find_run(name, document) or "")
         if recording is None:
             return  # of a run that began before this was subscribed
@@ -74,10 +88,12 @@ class RunRecorder:
                 if run is not None:
                     self._run_of[document["uid"]] = run
                 return run
-            case "datum" | "datum_page":
-                return self._run_of.get(document["resource"])
-            case "bulk_events" | "bulk_datum":
-                return next(reversed(self._open), None)
+            case "datum" | "datum_page" | "bulk_datum":
+                # Without its Resource, which only a registry has, it is of the scan that runs.
+                last = next(reversed(self._open), None)
+                return self._run_of.get(document["resource"], last)
+            case "bulk_events":
+                return next((self._run_of.get(uid) for uid in document), None)
             case _:
                 return self._run_of.get(document["descriptor"])
 
@@ -85,9 +101,13 @@ class RunRecorder:
 class _Recording:
     """One run on its way into the catalog."""
 
-    def __init__(self, broker: Broker, uid: str) -> None:
+    def __init__(
+        self, broker: Broker, uid: str, registry: AssetRegistry | None, roots: Roots
+    ) -> None:
         self.broker = broker
         self.uid = uid
+        self.registry = registry
+        self.roots = roots
         self._lines: list[str] = []
         self._failed: BaseException | None = None
         self._documents: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -122,7 +142,9 @@ class _Recording:
             )
 
     def _write(self) -> None:
-        writer: DocumentWriter | TiledDocumentWriter = DocumentWriter(self.broker)
+        writer: DocumentWriter | TiledDocumentWriter = DocumentWriter(
+            self.broker, registry=self.registry, roots=self.roots
+        )
         failed = False
         while (line := self._next(writer)) is not END:
             if failed:
@@ -133,7 +155,7 @@ class _Recording:
                 except Unsupported as reason:
                     logger.debug("run %s goes by Tiled's writer: %s", self.uid[:8], reason)
                     remove(self.broker, self.uid)
-                    writer = TiledDocumentWriter(self.broker)
+                    writer = TiledDocumentWriter(self.broker, self.registry, self.roots)
                     for earlier in self._lines[: self._lines.index(line) + 1]:
                         writer(*spool.decode(earlier))
             except Exception:  # the run is tried again as a whole below
@@ -141,7 +163,8 @@ class _Recording:
                 failed = True
         try:
             if failed:
-                insert(self.broker, [spool.decode(line) for line in self._lines])
+                documents = [spool.decode(line) for line in self._lines]
+                insert(self.broker, documents, self.registry, self.roots)
             if self._spool is not None:
                 self._spool.discard()
         except Exception as error:  # noqa: BLE001, nobody above can hear it

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from .errors import CatalogError
 from .find import open_run
+from .hdf5 import FRAMES_KEY
 from .writing import runs
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ class Contents:
     ----------
     sources : dict of str to DataSource
         Tiled's data source of each array in files of its own, by its key.
+    spans : dict of str to list of (int, int)
+        First frame and number of frames of each file that belong to an array, by its key; not
+        there: whatever the files have.
     tables : dict of str to set of str
         Columns of each table, by its name: one, or several where a run has a thousand columns.
     """
 
     sources: dict[str, Any] = field(default_factory=dict)
+    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     tables: dict[str, set[str]] = field(default_factory=dict)
 
     def has_column(self, key: str) -> bool:
@@ -67,6 +72,9 @@ def contents(broker: Broker, uid: str, stream: str) -> Contents:
             sources = attributes.get("data_sources")
             if sources and sources[0]["management"] == "external":
                 found.sources[item["id"]] = DataSource.from_json(sources[0])
+                spans = attributes["metadata"].get(FRAMES_KEY)
+                if spans:
+                    found.spans[item["id"]] = [(start, count) for start, count in spans]
         begin += len(items)
         if len(items) < _PAGE:
             return found

@@ -13,7 +13,9 @@ import numpy as np
 
 from .embedded import Catalogs
 from .errors import CatalogError
-from .storage import HOME_KEY
+from .hdf5 import Roots
+from .registry import AssetRegistry, asset_registry
+from .storage import HOME_KEY, registry_file
 from .store import insert
 
 if TYPE_CHECKING:
@@ -95,10 +97,20 @@ def pending(catalogs: Catalogs) -> list[Path]:
     return [path for path in sorted(folder.glob("*.jsonl")) if not _is_held(path)]
 
 
-def recover(catalogs: Catalogs) -> list[str]:
+def recover(
+    catalogs: Catalogs, registry: AssetRegistry | None = None, roots: Roots = ()
+) -> list[str]:
     """Store the runs that were kept on disk because the catalog could not take them.
 
     A run whose IPython was killed has no stop document; it gets one that says so.
+
+    Parameters
+    ----------
+    catalogs : Catalogs
+    registry : AssetRegistry, optional
+        As of `insert`; default: the home's own, if it has one.
+    roots : sequence of (old, new)
+        As of `insert`.
 
     Returns
     -------
@@ -110,6 +122,8 @@ def recover(catalogs: Catalogs) -> list[str]:
     CatalogError
         If the catalog still refuses one; its file stays.
     """
+    if registry is None and registry_file(catalogs.home).exists():
+        registry = asset_registry(catalogs.home)
     done = []
     for path in pending(catalogs):
         documents = read(path)
@@ -120,7 +134,7 @@ def recover(catalogs: Catalogs) -> list[str]:
         start = documents[0][1]
         if documents[-1][0] != "stop":
             documents.append(("stop", _stop_of_a_killed_run(start, documents)))
-        insert(catalogs.raw, documents)
+        insert(catalogs.raw, documents, registry, roots)
         path.unlink()
         done.append(start["uid"])
     return done

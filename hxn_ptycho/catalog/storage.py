@@ -63,6 +63,11 @@ def table_file(home: Home, name: str) -> Path:
     return home.catalogs / name / "tables.db"
 
 
+def registry_file(home: Home) -> Path:
+    """Return the database of Resource and Datum documents that pass through no run."""
+    return home.catalogs / "raw" / "assets.db"
+
+
 def readable_storage(home: Home) -> tuple[Path, ...]:
     """Return the folders whose files the catalogs can read.
 

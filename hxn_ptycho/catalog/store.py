@@ -6,20 +6,29 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .documents import Named, StreamDocuments, uri_path
+from .documents import Named, StreamDocuments
 from .errors import CatalogError, Unsupported
 from .growing import GrowingRun
+from .hdf5 import Roots
+from .streamed import StreamedArray
 from .writing import has_run, remove, retrying, runs, writing
 
 if TYPE_CHECKING:
     from databroker import Broker
+
+    from .registry import AssetRegistry
 
 Document = dict[str, Any]
 FLUSH_SECONDS = 0.5
 FLUSH_ROWS = 10_000
 
 
-def insert(broker: Broker, documents: Iterable[Named]) -> None:
+def insert(
+    broker: Broker,
+    documents: Iterable[Named],
+    registry: AssetRegistry | None = None,
+    roots: Roots = (),
+) -> None:
     """Store one run's documents, from start to stop.
 
     A run that is there already, with its stop document, is left alone; one without (its writer
@@ -30,6 +39,11 @@ def insert(broker: Broker, documents: Iterable[Named]) -> None:
     broker : databroker.Broker
     documents : iterable of (name, document)
         In order; legacy Resource and Datum documents are turned into stream documents.
+    registry : AssetRegistry, optional
+        Where Resource and Datum documents are looked up that are not among `documents`, as
+        `asset_registry()`.
+    roots : sequence of (old, new)
+        Prefixes of paths: where files that were moved are looked for.
 
     Raises
     ------
@@ -41,10 +55,10 @@ def insert(broker: Broker, documents: Iterable[Named]) -> None:
         raise CatalogError("a run to be stored begins with a start document and ends with a stop")
     uid = whole[0][1]["uid"]
     fallbacks: list[Callable[[], Callable[[str, Document], Any]]] = [
-        lambda: DocumentWriter(broker),
-        lambda: TiledDocumentWriter(broker),
+        lambda: DocumentWriter(broker, registry=registry, roots=roots),
+        lambda: TiledDocumentWriter(broker, registry, roots),
         # Something in it that the catalog does not take must not cost the rest.
-        lambda: DocumentWriter(broker, lenient=True),
+        lambda: DocumentWriter(broker, True, registry, roots),
     ]
     for number, make in enumerate(fallbacks):
         try:
@@ -89,16 +103,27 @@ class DocumentWriter:
     lenient : bool
         Leave out what does not fit; otherwise `Unsupported` is raised by runs that only
         `TiledDocumentWriter` stores.
+    registry, roots
+        As of `insert`.
     """
 
-    def __init__(self, broker: Broker, lenient: bool = False) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        lenient: bool = False,
+        registry: AssetRegistry | None = None,
+        roots: Roots = (),
+    ) -> None:
         self.broker = broker
         self.lenient = lenient
+        self.roots = roots
         self.skip = False
-        self._translate = StreamDocuments(keep_unknown=not lenient)
+        self._translate = StreamDocuments(not lenient, registry, roots)
         self._run: GrowingRun | None = None
         self._streams: dict[str, str] = {}
+        self._keys: dict[str, Document] = {}
         self._resources: dict[str, Document] = {}
+        self._arrays: dict[tuple[str, str], StreamedArray] = {}
         self._rows: dict[str, list[Document]] = {}
         self._flushed = time.monotonic()
 
@@ -124,12 +149,15 @@ class DocumentWriter:
             raise CatalogError(f"a {name} document came before the run's start document")
         match name:
             case "descriptor":
-                known = document["name"] in self._streams.values()
-                if known and not self.lenient:
-                    raise Unsupported("a stream has a second descriptor")
-                self._streams[document["uid"]] = document["name"]
-                if not known:
-                    run.describe(document["name"], document)
+                stream = document["name"]
+                self._streams[document["uid"]] = stream
+                if stream not in self._keys:
+                    self._keys[stream] = document["data_keys"]
+                    run.describe(stream, document)
+                elif self._keys[stream].keys() == document["data_keys"].keys():
+                    run.redescribe(stream, document)
+                elif not self.lenient:
+                    raise Unsupported("a stream has a second descriptor, of other keys")
             case "event":
                 if document["data"]:
                     rows = self._rows.setdefault(self._streams[document["descriptor"]], [])
@@ -139,31 +167,39 @@ class DocumentWriter:
             case "stream_resource":
                 self._resources[document["uid"]] = document
             case "stream_datum":
-                self._attach(run, document)
+                self._take(document)
             case "stop":
                 self._flush()
-                notes = self._translate.notes
+                notes = self._attach(run)
                 run.end({**document, **({"storage_notes": notes} if notes else {})})
             case _:
                 if not self.lenient:
                     raise Unsupported(f"{name} documents")
 
-    def _attach(self, run: GrowingRun, datum: Document) -> None:
-        """Register an array that one file of a bulk detector holds as a whole."""
+    def _take(self, datum: Document) -> None:
+        """Take what a part of an array is in; all of it is registered when the run stops."""
         resource = self._resources[datum["stream_resource"]]
-        found = self._translate.datasets.get(resource["uid"])
-        if found is None or datum["indices"]["start"] != 0:
-            if self.lenient:
-                self._translate.notes.append(f"{resource['data_key']}: was left out of the catalog")
-                return
-            raise Unsupported("stream documents other than of one whole file")
-        run.attach(
-            self._streams[datum["descriptor"]],
-            resource["data_key"],
-            uri_path(resource["uri"]),
-            resource["parameters"]["dataset"],
-            found=found,
-        )
+        stream, key = self._streams[datum["descriptor"]], resource["data_key"]
+        data_key = self._keys[stream].get(key, {})
+        array = self._arrays.setdefault((stream, key), StreamedArray(key, data_key))
+        array.add(resource, datum)
+
+    def _attach(self, run: GrowingRun) -> list[str]:
+        """Register the arrays; return all that must be noted about the run."""
+        notes = list(self._translate.notes)
+        for (stream, key), array in self._arrays.items():
+            try:
+                files = array.files(self._translate.datasets, self._translate.numbered, self.roots)
+            except Unsupported as reason:
+                if not self.lenient:
+                    raise
+                notes.append(f"{key}: was left out of the catalog, as it is {reason}")
+                continue
+            notes += files.notes
+            run.attach(
+                stream, key, files.paths, files.dataset, found=files.found, frames=files.frames
+            )
+        return notes
 
     def _flush(self) -> None:
         self._flushed = time.monotonic()
@@ -176,11 +212,13 @@ class DocumentWriter:
 class TiledDocumentWriter:
     """Writes one run by Bluesky's own Tiled writer: any document, at 25 requests a scan."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(
+        self, broker: Broker, registry: AssetRegistry | None = None, roots: Roots = ()
+    ) -> None:
         from bluesky_tiled_plugins import TiledWriter
 
         self.broker = broker
-        self._translate = StreamDocuments()
+        self._translate = StreamDocuments(registry=registry, roots=roots)
         self._writer: Callable[[str, Document], None] = TiledWriter(
             # SQLite holds no lists: every array is stored as one.
             runs(broker),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .beamline_checks import beamline, roots, scales
 from .finding import Finding
 from .launch_checks import gpu, hosts, nccl, slurm
 
@@ -32,6 +33,9 @@ def examine(home: Home) -> list[Finding]:
         disk,
         results_folder,
         catalog,
+        beamline,
+        roots,
+        scales,
         worker,
         slurm,
         hosts,

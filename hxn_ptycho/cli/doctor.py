@@ -26,12 +26,16 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Look for MPI, GPUs, Slurm, compiler, catalog, disk, memory; say what is missing."""
+    """Look for MPI, GPUs, Slurm, compiler, catalog, disk, memory; say what is missing.
+
+    Shows what is in force of hxn.toml too: detectors, motors, moved folders, and from which file.
+    """
     from ..home import find_home
 
     home = find_home()
     profile = None
     with only_json(json):
+        from .beamline_checks import as_json, tables
         from .checks import examine
 
         findings = examine(home)
@@ -47,6 +51,7 @@ def doctor(
                 "home": home.root,
                 "profile": profile,
                 "findings": [asdict(finding) for finding in findings],
+                "beamline": as_json(home),
             }
         )
     else:
@@ -62,6 +67,8 @@ def doctor(
                 finding.name, marks[finding.state], escape(finding.found), escape(finding.advice)
             )
         terminal().print(table)
+        for part in tables(home):
+            terminal().print(part)
         if profile:
             terminal().print(f"Tiled profile written: {short(profile)}", soft_wrap=True)
     if not usable:

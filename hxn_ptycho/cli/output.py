@@ -39,6 +39,18 @@ def run_argument(text: str | None) -> str | None:
     return text
 
 
+def assigned(recipe: Path | None, texts: list[str]) -> dict[str, Any]:
+    """Return the keys and values of ``--set KEY=VALUE`` texts, checked against a recipe file.
+
+    To be called before a catalog is opened, so that a wrong key is told at once.
+    """
+    from ..recipe import Recipe
+
+    chosen = (Recipe.from_toml(recipe) if recipe else Recipe()).assign(texts)
+    keys = {text.partition("=")[0].strip() for text in texts}
+    return {key: getattr(chosen, key) for key in keys}
+
+
 @cache
 def terminal() -> Console:
     """Return the console for results, on stdout."""

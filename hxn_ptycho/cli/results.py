@@ -1,4 +1,4 @@
-"""Commands about what is there: results, show, export."""
+"""Commands about what is there: results, show."""
 
 from __future__ import annotations
 
@@ -42,13 +42,11 @@ def add_to(app: typer.Typer) -> None:
         context_settings=NEGATIVE_RUNS,
         epilog="Example: hxn-ptycho results -1",
     )(list_results)
-    app.command(context_settings=NEGATIVE_RUNS, epilog="Example: hxn-ptycho show -1 -o star.png")(
-        show
-    )
     app.command(
         context_settings=NEGATIVE_RUNS,
-        epilog="Example: hxn-ptycho export -1 --format tiff pictures",
-    )(export)
+        epilog="Example: hxn-ptycho show -1 -o star.png; before a run, hxn-ptycho show --frames -1 "
+        "--set window=128",
+    )(show)
 
 
 def list_results(
@@ -84,20 +82,49 @@ def list_results(
 
 
 def show(
-    uid: Uid,
+    uid: Annotated[
+        str,
+        typer.Argument(
+            metavar="UID",
+            callback=run_argument,
+            help="Of a result (its first characters suffice) or of its raw run; a scan id; -1: the "
+            "last result. With --frames: a raw run, -1 the last.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "-o", "--output", metavar="PNG", help="Write the picture there (.png, .pdf, .svg)."
         ),
     ] = None,
+    frames: Annotated[
+        bool,
+        typer.Option(
+            "--frames",
+            help="Show a scan's frames, as they would be reconstructed: centre, window, mask.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="With --frames: a TOML file.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --frames; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show one result: what it is, and where its picture lies."""
+    """Show one result: what it is, and where its picture lies; or a scan's frames."""
+    if frames:
+        from .frames import show_frames
+
+        show_frames(uid, output, recipe, assignments or [], json)
+        return
+    if recipe or assignments:
+        raise typer.BadParameter("--recipe and --set go with --frames: a result has its own")
     with only_json(json):
         from ..catalog import open_catalog
 
-        result = _find(open_catalog(), uid)
+        result = find_result(open_catalog(), uid)
         picture = result.picture
         if output is not None:
             picture = _draw(result, output)
@@ -107,57 +134,7 @@ def show(
     terminal().print(details(result, picture))
 
 
-def export(
-    uid: Uid,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="npy: arrays; tiff: phase and amplitude; cxi: CXI file; hxn: recon_result/S..., "
-            "as the beamline's tools and tomviz read it.",
-        ),
-    ],
-    label: Annotated[str, typer.Option(help="hxn: label of the reconstruction.")] = "t1",
-    angle_deg: Annotated[
-        float, typer.Option(help="hxn: rotation of the sample, for tomography.")
-    ] = 0.0,
-    detector_pixel_um: Annotated[
-        float | None, typer.Option(help="hxn: detector pixel; unset: as the raw run says.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
-    json: Json = False,
-) -> None:
-    """Write a result for another program."""
-    with only_json(json):
-        from ..catalog import open_catalog
-        from ..export import FORMATS
-        from ..export import export as write
-
-        if format not in FORMATS:
-            raise typer.BadParameter(
-                f"{format!r} is none of {', '.join(FORMATS)}", param_hint="--format"
-            )
-        catalogs = open_catalog()
-        result = _find(catalogs, uid)
-        options: dict[str, Any] = {"label": label, "angle_deg": angle_deg, "overwrite": overwrite}
-        if detector_pixel_um is not None:
-            options["detector_pixel_m"] = detector_pixel_um * 1e-6
-        elif format == "hxn":
-            from ..beamline import read_scan
-
-            options["detector_pixel_m"] = read_scan(catalogs.raw, result.raw_uid).detector_pixel_m[
-                1
-            ]
-        written = write(result.data, format, folder, **options)
-    if json:
-        print_json([str(path) for path in written])
-        return
-    for path in written:
-        terminal().print(short(path), soft_wrap=True)
-
-
-def _find(catalogs: Catalogs, uid: str) -> Result:
+def find_result(catalogs: Catalogs, uid: str) -> Result:
     """Return the newest result that `uid` means: a derived run, else of a raw run."""
     from ..catalog import CatalogError, find_run
     from ..results import results

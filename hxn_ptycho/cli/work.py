@@ -10,6 +10,7 @@ import typer
 from .output import (
     NEGATIVE_RUNS,
     Json,
+    assigned,
     only_json,
     print_json,
     run_argument,
@@ -26,8 +27,8 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         "import",
-        epilog="Example: hxn-ptycho import siemens-star.npz.bz2 --energy-kev 8.8 --distance-m 2 "
-        "--detector-pixel-um 75",
+        epilog="Example: hxn-ptycho import scan_34784.h5; hxn-ptycho import star.npz.bz2 "
+        "--energy-kev 8.8 --distance-m 2 --detector-pixel-um 75",
     )(import_files)
     app.command(
         context_settings=NEGATIVE_RUNS,
@@ -42,13 +43,34 @@ def import_files(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="NumPy archives (.npz, .npz.bz2) with data (frames, DC at the corner), scan "
-            "(y, x of each window's corner, object pixels) and perhaps probe.",
+            help="Told by their content: scan_ID.h5 of ptycho_gui; CXI; NumPy archives (.npz, "
+            ".npz.bz2) with data (frames, DC at the corner), scan (y, x of each window's corner, "
+            "object pixels) and perhaps probe.",
         ),
     ],
-    energy_kev: Annotated[float, typer.Option(help="Photon energy, keV.")],
-    distance_m: Annotated[float, typer.Option(help="From sample to detector, m.")],
-    detector_pixel_um: Annotated[float, typer.Option(help="Side of a detector pixel, um.")],
+    energy_kev: Annotated[
+        float | None, typer.Option(help="Photon energy, keV; unset: as the file says.")
+    ] = None,
+    distance_m: Annotated[
+        float | None, typer.Option(help="From sample to detector, m; unset: as the file says.")
+    ] = None,
+    detector_pixel_um: Annotated[
+        float | None, typer.Option(help="Side of a detector pixel, um; unset: as the file says.")
+    ] = None,
+    dc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="corner|centre",
+            help="Where the direct beam is in a frame of an archive or a CXI file; unset: as the "
+            "file says, else at the corner in an archive, in the middle in CXI.",
+        ),
+    ] = None,
+    x_direction: Annotated[
+        int, typer.Option(metavar="1|-1", help="ptycho_gui: as it is set there for this scan.")
+    ] = -1,
+    y_direction: Annotated[
+        int, typer.Option(metavar="1|-1", help="ptycho_gui: as it is set there for this scan.")
+    ] = -1,
     sample: Annotated[str | None, typer.Option(help="The sample's name.")] = None,
     json: Json = False,
 ) -> None:
@@ -58,27 +80,31 @@ def import_files(
         from ..catalog import open_catalog, start_document
         from ..importers import import_file
 
+        given: dict[str, Any] = {
+            "energy_kev": energy_kev,
+            "distance_m": distance_m,
+            "detector_pixel_um": detector_pixel_um,
+            "dc": dc,
+            "x_direction": x_direction,
+            "y_direction": y_direction,
+        }
         catalogs = open_catalog()
         md = {"sample": {"name": sample}} if sample else None
         for file in files:
-            uid = import_file(
-                file,
-                energy_kev=energy_kev,
-                distance_m=distance_m,
-                detector_pixel_um=detector_pixel_um,
-                catalogs=catalogs,
-                md=md,
-            )
+            uid = import_file(file, catalogs=catalogs, md=md, **given)
             start = start_document(catalogs.raw, uid)
             imported.append(
                 {
                     "uid": uid,
                     "scan_id": start["scan_id"],
                     "file": str(file),
+                    "format": start["scan"]["format"],
                     "frames": start["num_points"],
                     "stored": start["scan"]["stored"],
                     "object_pixel_m": start["scan"]["object_pixel_m"],
                     "probe": "probe" in start["scan"],
+                    "mask": "mask" in start["scan"],
+                    "recipe": start.get("ptycho", {}),
                 }
             )
     if json:
@@ -86,13 +112,17 @@ def import_files(
         return
     for each in imported:
         pixel_y, pixel_x = (1e9 * side for side in each["object_pixel_m"])
+        recipe = ", ".join(f"{key} = {value}" for key, value in each["recipe"].items())
         terminal().print(
-            f"Scan {each['scan_id']}: {each['frames']} frames from {Path(each['file']).name}\n"
+            f"Scan {each['scan_id']}: {each['frames']} frames from {Path(each['file']).name} "
+            f"({each['format']})\n"
             f"  uid            {each['uid']}\n"
             f"  object pixel   {pixel_y:.4g} x {pixel_x:.4g} nm (y, x)\n"
             f"  frames kept as {each['stored']}\n"
             f"  first probe    {'from the file' if each['probe'] else 'none in the file'}\n"
-            f"Next: hxn-ptycho reconstruct {each['scan_id']}",
+            + ("  mask           from the file\n" if each["mask"] else "")
+            + (f"  recipe         {recipe}, as the file calls for\n" if recipe else "")
+            + f"Next: hxn-ptycho reconstruct {each['scan_id']}",
             soft_wrap=True,
         )
 
@@ -121,17 +151,13 @@ def reconstruct(
 ) -> None:
     """Reconstruct a scan now, and wait for the result."""
     with only_json(json):
-        from ..recipe import Recipe
         from ..watch import ProgressBar
         from ..worker import reconstruct as run_it
 
         texts = [*(assignments or [])]
         texts += [f"ranks={ranks}"] if ranks is not None else []
         texts += [f"device={device}"] if device is not None else []
-        # Checked before the catalog is opened: a wrong key is told at once.
-        chosen = (Recipe.from_toml(recipe) if recipe else Recipe()).assign(texts)
-        keys = {text.partition("=")[0].strip() for text in texts}
-        given = {key: getattr(chosen, key) for key in keys}
+        given = assigned(recipe, texts)
         with ProgressBar(side()) as bar:
             result = run_it(run, recipe=recipe, progress=bar, **given)
     if json:

@@ -15,12 +15,10 @@ from ..solver.job import ResultData
 from ..solver.metrics import illumination
 from .marks import FAINT, HEIGHT, INK, MARGIN, WIDTH, Origin
 from .panels import draw_errors, draw_object, draw_probe
+from .saving import PlotError, save_figure
+from .showing import show
 
-__all__ = ["PlotError", "figure", "sample_name", "save", "summary"]
-
-
-class PlotError(ValueError):
-    """No picture can be made of a result, or written; the message says why."""
+__all__ = ["PlotError", "figure", "sample_name", "save", "show", "summary"]
 
 
 def figure(
@@ -92,21 +90,7 @@ def save(
     PlotError
         As `figure`, for a suffix that is no picture's, and where the file cannot be written.
     """
-    target = Path(path)
-    drawing = figure(result, title=title, origin=origin)
-    kind = target.suffix.lstrip(".").lower()
-    if kind not in drawing.canvas.get_supported_filetypes():
-        raise PlotError(f"{target.name}: name the picture .png, .pdf or .svg, not {kind or 'bare'}")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        try:
-            drawing.savefig(partial, dpi=dpi, format=kind)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise PlotError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target
+    return save_figure(figure(result, title=title, origin=origin), path, dpi)
 
 
 def summary(result: ResultData) -> str:

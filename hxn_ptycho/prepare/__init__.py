@@ -1,31 +1,35 @@
-"""Make the job folder: checks, window, first guesses, everything the solver needs."""
+"""Make the job folder: checks, what is chosen, first guesses, everything the solver needs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..home import Home
 from ..launch import engine_of
-from ..optics import energy_from_wavelength
 from ..recipe import Recipe, RecipeError
 from ..scan import Scan
-from ..solver.job import START_FILE, Inputs, Job, write_arrays
-from .checks import check_files, check_positions, check_scan
+from ..solver.job import START_FILE, Job, write_arrays
+from .looking import Look, look
 from .machine import choose_device, choose_ranks, resolve
+from .paths import absolute_files
+from .plan import Plan, make_plan
 from .resources import check_resources
-from .starts import Start, absolute_starts, object_start, probe_start
-from .window import Window, choose_window
+from .starts import Start, object_start, probe_start
+from .window import choose_window
 
 __all__ = [
-    "absolute_starts",
+    "Look",
+    "Plan",
+    "absolute_files",
     "choose_device",
     "choose_ranks",
     "choose_window",
+    "look",
+    "make_plan",
     "override",
     "prepare",
     "resolve",
@@ -66,44 +70,26 @@ def prepare(
     """
     engine = engine_of(home.config())
     recipe = resolve(recipe, scan.number_of_frames, engine)
-    check_scan(scan)
-    window = choose_window(scan, recipe)
-    check_positions(scan, window)
-    check_files(scan, folder)
-    ranks = int(recipe.ranks)
-    check_resources(scan, recipe, window, ranks, (folder, home.results), engine)
+    plan = make_plan(scan, recipe, folder)
+    window, ranks = plan.window, int(recipe.ranks)
+    check_resources(plan.scan, recipe, window, ranks, (folder, home.results), engine)
 
     probe = probe_start(scan, recipe, window, home)
     obj = object_start(recipe, window, home)
+    if recipe.probe == "auto" and probe is None:
+        plan = replace(plan, recipe=plan.recipe.merge({"probe": "data"}))
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    job = Job(
-        job_uid=job_uid,
-        derived_uid=derived_uid,
-        raw_uid=scan.uid,
-        scan_id=scan.scan_id,
-        frames=scan.frames,
-        frame_shape=scan.frame_shape,
-        frame_dtype=scan.frame_dtype,
-        dc=scan.dc,
-        crop=window.crop,
-        fft_window=window.fft_window,
-        wavelength_m=window.wavelength_m,
-        distance_m=window.distance_m,
-        detector_pixel_m=scan.detector_pixel_m,
-        object_pixel_m=window.object_pixel_m,
-        recipe=_resolved(recipe, scan, window, probe).model_dump(mode="json"),
-        start=_write_starts(folder, probe, obj),
-        saturation=scan.saturation,
-    )
-    mask = np.ones(scan.frame_shape, bool) if scan.mask is None else scan.mask
-    Inputs(scan.positions_m, scan.normalisation, mask).write(folder)
+    job = plan.job(job_uid, derived_uid, _write_starts(folder, probe, obj))
+    plan.inputs.write(folder)
     job.write(folder)
     log.info(
-        "scan %s: %d views of %d pixels in a window of %d, object pixel %.3g nm, %d ranks",
+        "scan %s: %d views of %d pixels%s, %s, in a window of %d, object pixel %.3g nm, %d ranks",
         scan.scan_id,
         job.number_of_frames,
         window.crop[2],
+        f" binned by {window.binning}" if window.binning > 1 else "",
+        f"turned by {plan.scan.orientation}" if plan.scan.orientation != "identity" else "upright",
         window.fft_window,
         window.object_pixel_m[0] * 1e9,
         ranks,
@@ -134,20 +120,6 @@ def override(recipe: Recipe, start: Mapping[str, Any]) -> Recipe:
         return recipe.merge(keys)
     except RecipeError as error:
         raise RecipeError(f'md={{"ptycho": ...}}: {error}') from None
-
-
-def _resolved(recipe: Recipe, scan: Scan, window: Window, probe: Start | None) -> Recipe:
-    """Return the recipe with everything that was chosen for it, to be kept with the result."""
-    y0, x0, side = window.crop
-    keys: dict[str, Any] = {
-        "window": side,
-        "centre": (float(y0 + side // 2), float(x0 + side // 2)),
-        "distance_m": window.distance_m,
-        "energy_kev": energy_from_wavelength(window.wavelength_m),
-    }
-    if recipe.probe == "auto" and probe is None:
-        keys["probe"] = "data"
-    return recipe.merge(keys)
 
 
 def _write_starts(folder: Path, probe: Start | None, obj: Start | None) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from ..scan import Scan, ScanError
@@ -82,17 +83,16 @@ def check_positions(scan: Scan, window: Window) -> None:
         raise ScanError(f"all {frames} positions of scan {scan.scan_id} are equal; did it move?")
     if (extent < pixel).all():
         raise ScanError(
-            f"the {frames} positions of scan {scan.scan_id} span {_nm(extent[0])} x "
-            f"{_nm(extent[1])}, less than one object pixel ({_nm(pixel[0])}); "
+            f"the {frames} positions of scan {scan.scan_id} span {length_text(extent[0])} x "
+            f"{length_text(extent[1])}, less than one object pixel ({length_text(pixel[0])}); "
             "are their units right?"
         )
-    # How far each view is from its nearest neighbour, as a share of the window.
-    places = scan.positions_m / window.side_m
-    nearest = KDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
+    nearest = neighbour_distances(scan, window)
     typical = float(np.median(nearest))
     facts = (
         f"neighbouring views of scan {scan.scan_id} are typically "
-        f"{_nm(typical * window.side_m[0])} apart, the window is {_nm(window.side_m[0])} wide"
+        f"{length_text(typical * window.side_m[0])} apart, the window is "
+        f"{length_text(window.side_m[0])} wide"
     )
     if typical >= 1:
         raise ScanError(
@@ -104,6 +104,15 @@ def check_positions(scan: Scan, window: Window) -> None:
     alone = int(np.count_nonzero(nearest >= 1))
     if alone:
         log.warning("%d of %d views overlap with no other: %s", alone, frames, facts)
+
+
+def neighbour_distances(scan: Scan, window: Window) -> NDArray[np.float64]:
+    """Return how far each of N > 1 views is from its nearest neighbour, as a share of the window.
+
+    Of y and x, the larger counts.
+    """
+    places = scan.positions_m / window.side_m
+    return KDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
 
 
 def check_files(scan: Scan, folder: str | os.PathLike[str]) -> None:
@@ -133,7 +142,7 @@ def existing_parent(path: Path) -> Path:
     return path
 
 
-def _nm(metres: float) -> str:
+def length_text(metres: float) -> str:
     """Return a length as a person says it: in nm, or um from 1 um."""
     nanometres = metres * 1e9
     return f"{nanometres / 1e3:.3g} um" if nanometres >= 1000 else f"{nanometres:.3g} nm"

@@ -24,7 +24,7 @@ Kind = Literal["probe", "object"]
 
 _FILE_TYPES = (".npy", ".npz", ".h5", ".hdf5")
 _UID = re.compile(r"[0-9a-f]{4,8}(-?[0-9a-f]*){0,4}", re.IGNORECASE)
-_WORDS = {"probe": ("auto", "data", "zone-plate", "random"), "object": ("ones", "random")}
+WORDS = {"probe": ("auto", "data", "zone-plate", "random"), "object": ("ones", "random")}
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,6 @@ class _Given:
     array: Complex
     pixel_m: tuple[float, float] | None
     origin_m: tuple[float, float] | None
-
-
-def absolute_starts(recipe: Recipe, folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe with its start files as absolute paths, relative ones taken from `folder`.
-
-    To be called where the user is: the worker runs in another folder.
-    """
-    changes = {
-        kind: str((Path(folder) / Path(value).expanduser()).absolute())
-        for kind, value in (("probe", recipe.probe), ("object", recipe.object))
-        if value not in _WORDS[kind] and _is_file(value)
-    }
-    return recipe.merge(changes) if changes else recipe
 
 
 def probe_start(scan: Scan, recipe: Recipe, window: Window, home: Home) -> Start | None:
@@ -107,12 +94,20 @@ def probe_start(scan: Scan, recipe: Recipe, window: Window, home: Home) -> Start
             ) from error
     else:
         given = _find(recipe.probe, "probe", home)
-    # Without a word on its pixel, a probe of k pixels is meant for a window of k.
-    given_pixel = given.pixel_m or object_pixel(
-        window.wavelength_m, window.distance_m, given.array.shape[-1], scan.detector_pixel_m
-    )
+    given_pixel = given.pixel_m or _meant(given.array.shape[-1], window)
     modes = given.array[: int(recipe.probe_modes)]
     return Start(recentre(modes, given_pixel, n, pixel))
+
+
+def _meant(pixels: int, window: Window) -> tuple[float, float]:
+    """Return the object pixel of a probe without a word on it.
+
+    One of as many pixels as the FFT window is meant for it; one of k others, for a window of k
+    detector pixels, not binned.
+    """
+    if pixels == window.fft_window:
+        return window.object_pixel_m
+    return object_pixel(window.wavelength_m, window.distance_m, pixels, window.detector_pixel_m)
 
 
 def object_start(recipe: Recipe, window: Window, home: Home) -> Start | None:
@@ -123,7 +118,7 @@ def object_start(recipe: Recipe, window: Window, home: Home) -> Start | None:
     RecipeError
         If the recipe's object is neither a word of it, nor a file, nor a result's uid.
     """
-    if recipe.object in _WORDS["object"]:
+    if recipe.object in WORDS["object"]:
         return None
     given = _find(recipe.object, "object", home)
     modes = given.array[: recipe.object_modes]
@@ -175,15 +170,16 @@ def _sample(array: Complex, rows: NDArray[np.floating], columns: NDArray[np.floa
     )
 
 
-def _is_file(value: str) -> bool:
+def is_file(value: str) -> bool:
+    """Whether a recipe's probe or object names a file, and no word of it nor a result."""
     return os.sep in value or Path(value).suffix.lower() in _FILE_TYPES
 
 
 def _find(value: str, kind: Kind, home: Home) -> _Given:
-    if _is_file(value):
+    if is_file(value):
         return _read_file(Path(value).expanduser(), kind)
     if not _UID.fullmatch(value):
-        words = ", ".join(_WORDS[kind])
+        words = ", ".join(WORDS[kind])
         raise RecipeError(
             f"{kind} = {value!r} is none of {words}, nor a file ({', '.join(_FILE_TYPES)}), nor a "
             "result's uid"

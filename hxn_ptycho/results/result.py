@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -201,10 +200,10 @@ class Result:
         CatalogError
             As `data`.
         """
-        from ..plot import figure, sample_name
+        from ..plot import figure, sample_name, show
 
         drawn = figure(self.data, title=sample_name(self.start))
-        _show(drawn, self.picture)
+        show(drawn, self.picture)
         return drawn
 
     def to_dict(self) -> dict[str, Any]:
@@ -242,28 +241,3 @@ def _mode_errors(table: dict[str, list[Any]], name: str, count: int) -> NDArray[
 
 def _floats(values: Any) -> list[float]:
     return [np.nan if value is None else float(value) for value in values]
-
-
-def _show(drawn: Figure, picture: Path | None) -> None:
-    """Show a figure where a person is looking: a notebook, a matplotlib window, or its file."""
-    if "IPython" not in sys.modules:
-        return
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    if shell is None:
-        return
-    if hasattr(shell, "kernel"):
-        from IPython.core.pylabtools import select_figure_formats
-
-        # So that the figure that `plot` returns appears, without %matplotlib inline.
-        select_figure_formats(shell, {"png"})
-        return
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and pyplot.isinteractive() and pyplot.get_backend().lower() != "agg":
-        window = pyplot.figure()
-        canvas = type(window.canvas)
-        pyplot.close(window)
-        canvas.new_manager(drawn, f"ptycho {id(drawn)}").show()
-    elif picture is not None:
-        print(f"picture: {picture}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -15,6 +15,7 @@ from ..optics import object_pixel, wavelength_from_energy, zone_plate_probe
 from ..scan import Scan
 from ..solver.job import FrameBlock
 from .diffraction import count, intensities, windows
+from .faults import Faults
 from .illumination import default_powers, moving_modes
 from .illumination import probe_modes as orthogonal_modes
 from .sample import Sample
@@ -28,8 +29,8 @@ class Dataset:
 
     Attributes
     ----------
-    frames : ndarray (N, n, n), uint16
-        Counts, DC at the centre [n // 2, n // 2].
+    frames : ndarray (N, h, w), uint16
+        Counts on file, the direct beam at `beam_pixel`: [n // 2, n // 2] without faults.
     positions_m : ndarray (N, 2), float64, m
         Where the beam's centre is on the sample, (y, x); row by row. Whole object pixels apart.
     probe : ndarray (M, n, n), complex128
@@ -43,6 +44,8 @@ class Dataset:
         Of the object, (y, x).
     wavelength_m, distance_m : float, m
     detector_pixel_m : (float, float), m
+    faults : Faults
+        Of the detector: its true dark counts, flat field, bad pixels, orientation.
     """
 
     frames: NDArray[np.uint16]
@@ -54,6 +57,12 @@ class Dataset:
     wavelength_m: float
     distance_m: float
     detector_pixel_m: tuple[float, float]
+    faults: Faults = field(default_factory=Faults)
+
+    @property
+    def beam_pixel(self) -> tuple[int, int]:
+        """The pixel (row, column) of the direct beam in a frame on file."""
+        return self.faults.beam_pixel(self.probe.shape[-2:])
 
     @property
     def corners(self) -> NDArray[np.intp]:
@@ -78,7 +87,7 @@ class Dataset:
         return dose > 0.05 * dose.max()
 
     def expected(self, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
-        """Return the expected photons of frames first..last-1, as `frames` without noise."""
+        """Return the light (n, n) of frames first..last-1: `frames` without noise and faults."""
         return intensities(self.probe, self.object, self.corners[first:last])
 
     def scan(self, file: str | os.PathLike[str], *, uid: str = "", scan_id: int = 1) -> Scan:
@@ -100,6 +109,8 @@ class Dataset:
             distance_m=self.distance_m,
             detector_pixel_m=self.detector_pixel_m,
             normalisation=np.ones(len(self.frames)),
+            orientation=self.faults.orientation,
+            saturation=self.faults.saturation,
         )
 
 
@@ -119,6 +130,7 @@ def dataset(
     distance_m: float = 0.5,
     detector_pixel_m: float = 55e-6,
     sample: Sample | None = None,
+    faults: Faults | None = None,
 ) -> Dataset:
     """Simulate a scan with known truth.
 
@@ -153,6 +165,8 @@ def dataset(
     energy_kev, distance_m, detector_pixel_m : float
     sample : Sample, optional
         Default ``Sample(seed=seed)``.
+    faults : Faults, optional
+        Of the detector; default: none. A saturation keeps a bright pixel from being refused.
 
     Returns
     -------
@@ -201,10 +215,11 @@ def dataset(
     views = windows(np.abs(picture) ** 2, corners, n)
     probe *= np.sqrt(photons / np.mean(np.einsum("jyx,yx->j", views, light)))
 
+    faults = faults or Faults()
     frames = np.empty((len(places), n, n), np.uint16)
     for i in range(0, len(places), _CHUNK):
-        expected = intensities(probe, picture, corners[i : i + _CHUNK])
-        frames[i : i + _CHUNK] = count(expected, generator)
+        light = intensities(probe, picture, corners[i : i + _CHUNK])
+        frames[i : i + _CHUNK] = count(light, generator, faults, first=i)
     return Dataset(
         frames=frames,
         positions_m=places * np.array(pixel),
@@ -215,4 +230,5 @@ def dataset(
         wavelength_m=wavelength,
         distance_m=distance_m,
         detector_pixel_m=(detector_pixel_m, detector_pixel_m),
+        faults=faults,
     )

@@ -6,6 +6,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from .faults import Faults
+
 SATURATION = np.iinfo(np.uint16).max
 
 
@@ -58,15 +60,25 @@ def intensities(
     return scipy.fft.fftshift(total, axes=(-2, -1))
 
 
-def count(expected: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.uint16]:
-    """Return Poisson counts of the expected photons, as the detector stores them.
+def count(
+    light: NDArray[np.floating],
+    generator: np.random.Generator,
+    faults: Faults | None = None,
+    *,
+    first: int = 0,
+) -> NDArray[np.uint16]:
+    """Return Poisson counts, as the detector stores them, of light (N, n, n) in photons.
 
     Raises
     ------
     SaturationError
-        If a pixel would count more than uint16 holds.
+        If a pixel would count more than uint16 holds, and the detector does not saturate before.
     """
-    counts = generator.poisson(expected)
+    faults = faults or Faults()
+    rows, columns = light.shape[-2:]
+    most = np.iinfo(np.int64).max
+    mean = faults.expected(light, (rows, columns))
+    counts = faults.count(mean, generator, first=first, most=most)
     if counts.size and counts.max() > SATURATION:
         raise SaturationError(
             f"the brightest pixel counts {counts.max()} photons, more than the {SATURATION} "

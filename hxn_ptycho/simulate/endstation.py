@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -12,6 +13,7 @@ from ophyd.positioner import SoftPositioner
 from ..optics import object_pixel, zone_plate_probe
 from ..recipe import ZonePlate
 from .diffraction import windows
+from .faults import IonChamber
 from .illumination import shift
 from .sample import Sample
 
@@ -57,6 +59,10 @@ class Endstation:
         Default: 160 um, 40 nm, a central stop of 60 um, 116 um out of focus: a beam of 0.3 um.
     flux : float
         Photons a second on the sample, on average.
+    ion_chamber : IonChamber, optional
+        Before the sample.
+    pace : float
+        How long things take: 1 as they do, 0 no longer than it takes to compute them.
     seed : int, optional
         Of the beam's fluctuation and the photons' noise; default: another one each time.
     """
@@ -71,6 +77,8 @@ class Endstation:
         sample: Sample | None = None,
         zone_plate: ZonePlate | None = None,
         flux: float = 1.5e8,
+        ion_chamber: IonChamber | None = None,
+        pace: float = 1.0,
         seed: int | None = None,
     ) -> None:
         self.bragg, self.x, self.y, self.rotation = bragg, x, y, rotation
@@ -78,9 +86,12 @@ class Endstation:
         self.zone_plate = zone_plate or ZonePlate(
             diameter=160e-6, outer_zone_width=40e-9, central_stop=60e-6, defocus=116e-6
         )
-        self.flux = flux
+        self.flux, self.pace = flux, pace
+        self.ion_chamber = ion_chamber or IonChamber()
         self.generator = np.random.default_rng(seed)
         self._drift = 0.0
+        self._step = 1.0
+        self._seen_by: set[Any] = set()
         self._pictures: dict[tuple[float, float], _Picture] = {}
         self._probes: dict[tuple[Geometry, float], NDArray[np.complex64]] = {}
 
@@ -101,6 +112,21 @@ class Endstation:
             self._drift = memory * self._drift + kick
             drift[i] = self._drift
         return np.clip(1 + drift + self.generator.normal(0, 0.005, frames), 0.5, None)
+
+    def new_step(self) -> None:
+        """Forget the beam of the last point of a step scan."""
+        self._seen_by.clear()
+
+    def step_brightness(self, device: Any) -> float:
+        """Return the beam's intensity at this point of a step scan.
+
+        The same for all devices triggered there; a device that asks again is at the next point.
+        """
+        if not self._seen_by or device in self._seen_by:
+            self._step = float(self.brightness(1)[0])
+            self._seen_by.clear()
+        self._seen_by.add(device)
+        return self._step
 
     def places_m(self, path_um: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return where the beam is on the sample, (..., 2) m, for stages at (y, x) um."""

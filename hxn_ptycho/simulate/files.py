@@ -26,6 +26,8 @@ class GrowingFile:
         Items a chunk; 1 where not given.
     links : mapping of str to str
         Soft links: where, and to what.
+    compression : mapping, optional
+        How items are compressed, as for ``h5py.Group.create_dataset``.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class GrowingFile:
         *,
         chunk: Mapping[str, int] | None = None,
         links: Mapping[str, str] | None = None,
+        compression: Mapping[str, Any] | None = None,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -47,6 +50,7 @@ class GrowingFile:
                 maxshape=(None, *shape),
                 chunks=((chunk or {}).get(name, 1), *shape),
                 dtype=dtype,
+                **(compression or {}),
             )
         for place, target in (links or {}).items():
             self._file[place] = h5py.SoftLink(target)
@@ -70,9 +74,9 @@ class GrowingFile:
         self._file.close()
 
 
-def new_path(root: Path) -> Path:
-    """Return a path for a new file, in a folder for the day: root/2026/11/23/<uid>.h5."""
-    return root / datetime.now().strftime("%Y/%m/%d") / f"{uuid.uuid4()}.h5"
+def new_path(root: Path, ending: str = "") -> Path:
+    """Return a path for a new file, in a folder for the day: root/2026/11/23/<uid><ending>.h5."""
+    return root / datetime.now().strftime("%Y/%m/%d") / f"{uuid.uuid4()}{ending}.h5"
 
 
 def resource(spec: str, root: Path, path: Path, **kwargs: Any) -> tuple[dict[str, Any], str]:
@@ -97,12 +101,14 @@ def datum(resource_uid: str, number: int, **kwargs: Any) -> dict[str, Any]:
     }
 
 
-def external(source: str, shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
-    """Return the data key of an array kept in a file."""
+def external(
+    source: str, shape: tuple[int, ...], dtype: Any, kind: str = "FILESTORE:"
+) -> dict[str, Any]:
+    """Return the data key of an array kept in a file; "STREAM:" for stream documents."""
     return {
         "source": source,
         "dtype": "array",
         "dtype_numpy": np.dtype(dtype).str,
         "shape": list(shape),
-        "external": "FILESTORE:",
+        "external": kind,
     }

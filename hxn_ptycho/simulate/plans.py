@@ -1,16 +1,20 @@
-"""HXN's two-dimensional fly scans, for the simulated beamline's flyers."""
+"""Two-dimensional fly scans, for the simulated beamline's flyers."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 
-from .trajectory import Trajectory
+from .trajectory import Axis, FlyCall, Trajectory
 
 Plan = Generator[Any, Any, Any]
+
+_STREAM_S = 0.2  # stream documents are asked for this often
+_ZEBRA_OPEN = 0.9  # of the time from frame to frame
 
 _default_flyer: Any = None
 
@@ -37,9 +41,10 @@ def fly2d(
     fly_type: str | None = None,
     return_speed: float | None = None,
     max_points: int | None = None,
+    flyer: Any = None,
     md: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Fly scan in two dimensions, relative to where the motors are, with the default flyer.
+    """Fly scan in two dimensions, relative to where the motors are.
 
     Parameters
     ----------
@@ -50,34 +55,34 @@ def fly2d(
         The slow axis.
     exposure_time, dead_time : float, s
         Of a frame, and between two.
-    fly_type : "soft" or None
-        Lines all in the same direction; the PandA has no other.
+    fly_type : "soft", "pyramid" or None
+        Lines all in the same direction, or every other one backwards, where the flyer can.
     return_speed : float, optional
-        Accepted; the PandA returns at the stage's own speed.
+        Accepted, and noted; stages return at their own speed.
     max_points : int, optional
-        Most frames allowed; default: what the flyer can store.
+        Most frames allowed; the classic flyer's most in a sub-scan. Default: what it can store.
+    flyer : Flyer, optional
+        What drives the scan, and whose form its documents have; default: the profile's.
     md : dict, optional
         Metadata; ``{"ptycho": {...}}`` overrides the recipe for this scan.
 
     Examples
     --------
     >>> RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))
+    >>> RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01, flyer=classic1))
     """
-    if fly_type not in (None, "soft"):
-        raise ValueError(f'fly_type={fly_type!r}: the default flyer has "soft" only')
-    return (
-        yield from _fly2d(
-            "fly2d",
-            dets,
-            (m1, s1, e1, n1),
-            (m2, s2, e2, n2),
-            exposure_time,
-            dead_time=dead_time,
-            max_points=max_points,
-            flyer=None,
-            md=md,
-        )
+    call = FlyCall(
+        "fly2d",
+        tuple(dets),
+        Axis(m1, s1, e1, n1),
+        Axis(m2, s2, e2, n2),
+        exposure_time,
+        dead_time,
+        fly_type,
+        return_speed,
+        max_points,
     )
+    return (yield from _fly(call, flyer, md, relative=True))
 
 
 def fly2dpd(
@@ -100,124 +105,185 @@ def fly2dpd(
 
     The arguments are those of `fly2d`; `flyer` is another PandA than the profile's.
     """
-    return (
-        yield from _fly2d(
-            "fly2dpd",
-            dets,
-            (m1, s1, e1, n1),
-            (m2, s2, e2, n2),
-            exposure_time,
-            dead_time=dead_time,
-            max_points=None,
-            flyer=flyer,
-            md=md,
-        )
+    call = FlyCall(
+        "fly2dpd",
+        tuple(dets),
+        Axis(m1, s1, e1, n1),
+        Axis(m2, s2, e2, n2),
+        exposure_time,
+        dead_time,
     )
+    return (yield from _fly(call, flyer, md, relative=True))
 
 
-def _fly2d(
-    plan_name: str,
+def scan_and_fly(
     dets: Sequence[Any],
-    fast: tuple[Any, float, float, int],
-    slow: tuple[Any, float, float, int],
-    exposure_time: float,
+    xstart: float,
+    xstop: float,
+    xnum: int,
+    ystart: float,
+    ystop: float,
+    ynum: int,
+    dwell: float,
     *,
-    dead_time: float,
-    max_points: int | None,
+    flying_zebra: Any,
+    xmotor: Any = None,
+    ymotor: Any = None,
+    delta: float | None = None,
+    snake: bool = False,
+    md: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Fly along x and step along y with a Zebra, as SRX's plan of this name; absolute positions.
+
+    Parameters
+    ----------
+    dets : list of detectors
+    xstart, xstop, xnum : float, float, int
+        Positions of the first and the last frame of a row, and how many.
+    ystart, ystop, ynum : float, float, int
+        Of the rows.
+    dwell : float, s
+        From frame to frame.
+    flying_zebra : ZebraFlyer
+    xmotor, ymotor : Stage, optional
+        Default: the x and the y stage of the flyer.
+    delta : float, optional
+        What the stage runs up before a row's first frame and after its last; default: two frames.
+    snake : bool
+        Every other row backwards.
+    md : dict, optional
+        Metadata.
+
+    Examples
+    --------
+    >>> RE(scan_and_fly([merlin1], -1, 1, 30, -1, 1, 30, 0.01, flying_zebra=zebra1))
+    """
+    x, y = xmotor or flying_zebra.endstation.x, ymotor or flying_zebra.endstation.y
+    if delta is None:
+        delta = 2 * abs(xstop - xstart) / max(xnum - 1, 1)
+    if delta < 0:
+        raise ValueError(f"delta={delta}: what the stage runs up is at least 0")
+    call = FlyCall(
+        "scan_and_fly",
+        tuple(dets),
+        Axis(x, xstart, xstop, xnum),
+        Axis(y, ystart, ystop, ynum),
+        _ZEBRA_OPEN * dwell,
+        (1 - _ZEBRA_OPEN) * dwell,
+        "pyramid" if snake else "soft",
+    )
+    return (yield from _fly(call, flying_zebra, md, relative=False, run_up=delta))
+
+
+def _fly(
+    call: FlyCall,
     flyer: Any,
     md: Mapping[str, Any] | None,
+    *,
+    relative: bool,
+    run_up: float = 0.0,
 ) -> Plan:
-    (m1, s1, e1, n1), (m2, s2, e2, n2) = fast, slow
+    """Run a fly scan, part by part; what it has measured is kept however it ends."""
     flyer = flyer or _default_flyer
     if flyer is None:
-        raise RuntimeError(f"{plan_name} has no flyer: set_default_flyer(...) in the profile")
-    _check(plan_name, dets, fast, slow, exposure_time, dead_time, max_points or flyer.max_points)
-    x0, y0 = m1.position, m2.position
+        raise RuntimeError(f"{call.plan_name} has no flyer: set_default_flyer(...) in the profile")
+    _check(call)
+    flyer.check(call)
+    m1, m2 = call.fast.motor, call.slow.motor
+    at = m1.position, m2.position
+    x0, y0 = at if relative else (0.0, 0.0)
     trajectory = Trajectory(
         fast=m1,
         slow=m2,
-        fast_range=(x0 + s1, x0 + e1),
-        slow_range=(y0 + s2, y0 + e2),
-        shape=(n1, n2),
-        exposure_s=exposure_time,
-        dead_s=dead_time,
+        fast_range=(x0 + call.fast.start, x0 + call.fast.end),
+        slow_range=(y0 + call.slow.start, y0 + call.slow.end),
+        shape=call.shape,
+        exposure_s=call.exposure_s,
+        dead_s=call.dead_s,
+        snake=call.fly_type == "pyramid",
     )
-    for motor, positions in ((m1, trajectory.fast_range), (m2, trajectory.slow_range)):
+    begin, end = trajectory.fast_range
+    run_up = run_up if end >= begin else -run_up
+    for motor, positions in ((m1, (begin - run_up, end + run_up)), (m2, trajectory.slow_range)):
         for position in positions:
             motor.check_value(position)
-    start = {
-        "plan_name": plan_name,
-        "scan": {
-            "type": flyer.scan_type,
-            "scan_input": [s1, e1, n1, s2, e2, n2],
-            "detectors": [detector.name for detector in dets],
-            "detector_distance": float(dets[0].distance.get()),
-            "dwell": exposure_time,
-            "fast_axis": {"motor_name": m1.name, "units": m1.egu},
-            "slow_axis": {"motor_name": m2.name, "units": m2.egu},
-            "shape": [n1, n2],
-        },
-        "motors": [m1.name, m2.name],
-        "motor1": m1.name,
-        "motor2": m2.name,
-        **(md or {}),
-    }
+    asked = call
+    if flyer.absolute:
+        asked = replace(call, fast=call.fast.moved(x0), slow=call.slow.moved(y0))
+    start = flyer.start_document(asked)
+    if run_up:
+        start["scan"]["delta"] = {"val": abs(run_up), "units": m1.egu}
+    uncollected = False
+
+    def collect() -> Plan:
+        nonlocal uncollected
+        if flyer.streams:
+            yield from bps.collect(flyer, name="primary", return_payload=False)
+        else:
+            yield from bps.collect(flyer, return_payload=False)
+        uncollected = False
 
     def measure() -> Plan:
-        yield from bps.mv(m1, trajectory.fast_range[0], m2, trajectory.slow_range[0])
-        yield from bps.prepare(flyer, trajectory, dets, label=plan_name, wait=True)
-        yield from bps.kickoff(flyer, wait=True)
-        # A pause of the RunEngine stops the stages, which ends the scan; what is resumed is the
-        # wait, not the scan.
-        yield from bps.checkpoint()
-        yield from bps.complete(flyer, wait=True)
+        nonlocal uncollected
+        yield from bps.mv(m1, begin - run_up, m2, trajectory.slow_range[0])
+        yield from bps.prepare(
+            flyer, trajectory, call.detectors, label=call.plan_name,
+            max_points=call.max_points, wait=True,
+        )  # fmt: skip
+        if flyer.streams:
+            yield from bps.declare_stream(flyer, name="primary", collect=True)
+        for _ in flyer.parts:
+            yield from bps.kickoff(flyer, wait=True)
+            uncollected = True
+            # A pause of the RunEngine stops the stages, which ends the scan; what is resumed is
+            # the wait, not the scan.
+            yield from bps.checkpoint()
+            if flyer.streams:
+                yield from bps.collect_while_completing([flyer], [flyer], _STREAM_S, "primary")
+            else:
+                yield from bps.complete(flyer, wait=True)
+            if flyer.halted:
+                return
+            yield from collect()
+            yield from bps.checkpoint()
 
     def keep() -> Plan:
         """Store what has been measured, however the scan ended, and go back."""
         flyer.stop()
         while flyer.flying:
             yield from bps.sleep(0.02)
-        if flyer.frames_written:
-            yield from bps.collect(flyer)
-        yield from bps.mv(m1, x0, m2, y0)
+        if uncollected and flyer.frames_written:
+            yield from collect()
+        yield from bps.mv(m1, at[0], m2, at[1])
 
-    @bpp.stage_decorator([*dets, flyer])
-    @bpp.run_decorator(md=start)
+    @bpp.stage_decorator([*call.detectors, flyer])
+    @bpp.run_decorator(md={**start, **(md or {})})
     def scan() -> Plan:
         return (yield from bpp.finalize_wrapper(measure(), keep))
 
     return (yield from scan())
 
 
-def _check(
-    plan_name: str,
-    dets: Sequence[Any],
-    fast: tuple[Any, float, float, int],
-    slow: tuple[Any, float, float, int],
-    exposure_time: float,
-    dead_time: float,
-    most: int,
-) -> None:
-    if not dets:
-        raise ValueError(f"{plan_name} needs at least one detector, as in [merlin1]")
-    for detector in dets:
+def _check(call: FlyCall) -> None:
+    """Refuse, with a ValueError, what no flyer can do."""
+    if not call.detectors:
+        raise ValueError(f"{call.plan_name} needs at least one detector, as in [merlin1]")
+    for detector in call.detectors:
         if not hasattr(detector, "arm"):
             raise ValueError(
                 f"{getattr(detector, 'name', detector)!s} cannot be triggered by the flyer"
             )
-    if fast[0] is slow[0]:
-        raise ValueError(f"{plan_name} needs two motors; both are {fast[0].name}")
-    for motor, start, end, number in (fast, slow):
-        if not (isinstance(number, int) and number >= 1):
-            raise ValueError(f"{number!r} frames along {motor.name}: give a whole number from 1")
-        if number > 1 and start == end:
-            raise ValueError(f"{motor.name} would not move: from {start} to {end}")
-    if exposure_time <= 0 or dead_time < 0:
+    if call.fast.motor is call.slow.motor:
+        raise ValueError(f"{call.plan_name} needs two motors; both are {call.fast.motor.name}")
+    for axis in (call.fast, call.slow):
+        if not (isinstance(axis.number, int) and axis.number >= 1):
+            raise ValueError(
+                f"{axis.number!r} frames along {axis.motor.name}: give a whole number from 1"
+            )
+        if axis.number > 1 and axis.start == axis.end:
+            raise ValueError(f"{axis.motor.name} would not move: from {axis.start} to {axis.end}")
+    if call.exposure_s <= 0 or call.dead_s < 0:
         raise ValueError(
-            f"exposure_time={exposure_time} s and dead_time={dead_time} s: the first must be more "
-            "than 0, the second at least 0"
-        )
-    if fast[3] * slow[3] > most:
-        raise ValueError(
-            f"{fast[3]} x {slow[3]} = {fast[3] * slow[3]:,} frames, more than {most:,}"
+            f"exposure_time={call.exposure_s} s and dead_time={call.dead_s} s: the first must be "
+            "more than 0, the second at least 0"
         )

@@ -40,7 +40,9 @@ def open_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     try:
         dataset = file[name]
     except KeyError as error:
-        raise FrameFileError(f"{file.filename} has no dataset {name}") from error
+        link = file.get(name, getlink=True)
+        to = f": it is in {link.filename}, not there" if isinstance(link, h5py.ExternalLink) else ""
+        raise FrameFileError(f"{file.filename} has no dataset {name}{to}") from error
     except OSError as error:
         raise FrameFileError(f"{file.filename} cannot be read: {error}") from error
     if not isinstance(dataset, h5py.Dataset):

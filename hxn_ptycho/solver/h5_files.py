@@ -7,7 +7,6 @@ HDF5 does not bring.
 from __future__ import annotations
 
 import fcntl
-import importlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -120,6 +119,10 @@ def open_h5(path: str | os.PathLike[str]) -> h5py.File:
         raise
     except FileNotFoundError as error:
         raise FrameFileError(f"the file {path} is missing") from error
+    except PermissionError as error:
+        raise FrameFileError(
+            f"{path} may not be read by this user", "ask its owner for leave (chmod, or a group)"
+        ) from error
     except OSError as error:
         raise FrameFileError(f"{path} cannot be read, it may be cut off: {error}") from error
 
@@ -137,7 +140,7 @@ def load_filters(dataset: h5py.Dataset) -> None:
         if h5py.h5z.filter_avail(code):
             continue
         try:
-            importlib.import_module("hdf5plugin")
+            import hdf5plugin  # noqa: F401 (registers the filters it brings)
         except ImportError:
             hint = "pip install hdf5plugin"
         else:

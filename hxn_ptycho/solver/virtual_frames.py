@@ -92,11 +92,18 @@ def mappings(dataset: h5py.Dataset) -> list[Mapping]:
     FrameFileError
         If one is mapped in a way that cannot be followed.
     """
+    try:
+        sources = dataset.virtual_sources()
+    except (RuntimeError, ValueError) as error:
+        raise FrameFileError(
+            f"{name_of(dataset)} is virtual, and what it maps cannot be read: {error}",
+            "give the files of the frames themselves",
+        ) from error
     found = []
-    for each in dataset.virtual_sources():
-        target = _selection(each.vspace)
-        source = _selection(each.src_space)
-        if "%b" in each.file_name:
+    for each in sources:
+        target = _selection(dataset, each.vspace)
+        source = _selection(dataset, each.src_space)
+        if "%b" in each.file_name + each.dset_name:
             raise FrameFileError(
                 f"{name_of(dataset)} maps files by a pattern of names, {each.file_name}, "
                 "which cannot be followed here",
@@ -174,11 +181,15 @@ def check_source(dataset: h5py.Dataset, mapping: Mapping, source: h5py.Dataset) 
         )
 
 
-def _selection(space: h5py.h5s.SpaceID) -> Selection | None:
+def _selection(dataset: h5py.Dataset, space: h5py.h5s.SpaceID) -> Selection | None:
+    """Return a selection of a data space; None: all of it."""
     if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS:
         return None
     if not space.is_regular_hyperslab():
-        raise FrameFileError("a virtual dataset with irregular selections cannot be read")
+        raise FrameFileError(
+            f"{name_of(dataset)} maps irregular parts of files, which cannot be checked here",
+            "give the files of the frames themselves",
+        )
     return Selection(*(tuple(int(i) for i in part) for part in space.get_regular_hyperslab()))
 
 

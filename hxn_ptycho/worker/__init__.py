@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import Catalogs, find_run, open_catalog, start_document
 from ..home import Home
-from ..prepare import absolute_starts, override
 from ..queue import QueuedJob
 from ..recipe import Recipe
 from ..results import results
 from .attempt import Cancelled, Interrupted, Listener, ReconstructionError, run_job
+from .choosing import choose_recipe
+from .looking import look_at_frames, show_frames
 from .service import Worker
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ __all__ = [
     "Interrupted",
     "ReconstructionError",
     "Worker",
+    "look_at_frames",
     "reconstruct",
     "run_job",
+    "show_frames",
 ]
 
 
@@ -79,7 +81,7 @@ def reconstruct(
         derived_uid=str(uuid.uuid4()),
         raw_uid=raw_uid,
         scan_id=int(start.get("scan_id", 0)),
-        recipe=absolute_starts(_choose(recipe, start).merge(keys), Path.cwd()),
+        recipe=choose_recipe(recipe, start, keys),
         refusal="",
         state="running",
         reason="",
@@ -91,9 +93,3 @@ def reconstruct(
     )
     run_job(job, catalogs, progress=progress, stop_seconds=0)
     return results(uid=job.derived_uid, catalogs=catalogs)[-1]
-
-
-def _choose(recipe: Recipe | str | os.PathLike[str] | None, start: dict[str, Any]) -> Recipe:
-    if recipe is None:
-        return override(Recipe(), start)
-    return recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe)

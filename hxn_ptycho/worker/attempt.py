@@ -198,7 +198,9 @@ class _Attempt:
             self.program = engine.launch(
                 self.folder, early, place, await_job=True, options=("--device", device)
             )
-        scan = read_scan(self.catalogs.raw, self.queued.raw_uid, home=home)
+        scan = read_scan(
+            self.catalogs.raw, self.queued.raw_uid, home=home, recipe=self.queued.recipe
+        )
         job = prepare(
             scan,
             self.queued.recipe,

@@ -1,5 +1,13 @@
-"""Fly scans: RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))."""
+"""Scans in two dimensions. The default flyer's, another's, and steps:
 
-from hxn_ptycho.simulate.plans import fly2d, fly2dpd, set_default_flyer
+RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01))
+RE(fly2d([merlin1], zpssx, -1, 1, 30, zpssy, -1, 1, 30, 0.01, fly_type="pyramid", flyer=classic1))
+RE(scan_and_fly([merlin1], -1, 1, 30, -1, 1, 30, 0.01, flying_zebra=zebra1))
+RE(bp.rel_spiral_fermat([merlin1, sclr1], zpssx, zpssy, 2, 2, 0.06, 1))
+"""
+
+import bluesky.plans as bp
+
+from hxn_ptycho.simulate.plans import fly2d, fly2dpd, scan_and_fly, set_default_flyer
 
 set_default_flyer(panda1)

@@ -1,174 +1,289 @@
-"""PandA scans: a simulated one against the truth, and documents with faults."""
+"""PandA scans: what their arrays mean, and documents and files with faults."""
 
 from __future__ import annotations
 
-import itertools
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from hxn_ptycho.beamline import expected_frames, is_ptychography, read_scan, saturation
+from hxn_ptycho.beamline import expected_frames, is_ptychography, read_scan
 from hxn_ptycho.beamline.checks import check_ended
-from hxn_ptycho.catalog import Catalogs, insert, writer
-from hxn_ptycho.optics import energy_from_wavelength
+from hxn_ptycho.catalog import Catalogs, descriptors, writer
+from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.scan import ScanError
 
 from ..hxn_documents import FRAMES, FakeScan, make_scan
-from ..simulate.station import Station, make_station
 from ..waiting import until
-
-scan_ids = itertools.count(100)
+from .conftest import Store, Tables, scan_ids
+from .edits import Edit, all_of, change, rename, set_baseline, set_start
 
 
 @pytest.fixture(scope="module")
-def measured(catalogs: Catalogs) -> tuple[Station, str]:
-    """A simulated scan in the catalog: its beamline and its uid."""
-    station = make_station(catalogs.home.data)
-    station.RE.subscribe(writer(catalogs.raw))
-    return station, station.fly(8, 6, exposure=0.01)
-
-
-@pytest.fixture
-def made(catalogs: Catalogs) -> Callable[..., FakeScan]:
-    """Make a scan and store it, its documents changed by `edit` before."""
-
-    def make(edit: Callable[[FakeScan], None] = lambda scan: None, **more: Any) -> FakeScan:
-        number = next(scan_ids)
-        scan = make_scan(catalogs.home.data / f"made-{number}", number, **more)
-        edit(scan)
-        insert(catalogs.raw, scan.documents)
-        return scan
-
-    return make
-
-
-def test_a_simulated_scan_is_read_back_as_it_was(
-    catalogs: Catalogs, measured: tuple[Station, str]
-) -> None:
-    station, uid = measured
-    scan = read_scan(catalogs.raw, uid)
-    assert scan.number_of_frames == 48
-    assert (scan.uid, scan.frame_shape, scan.frame_dtype, scan.dc) == (
-        uid, (32, 32), "uint16", "centre",
-    )  # fmt: skip
-    assert energy_from_wavelength(scan.wavelength_m) == pytest.approx(12, abs=1e-3)
-    assert scan.distance_m == 0.5
-    assert scan.detector_pixel_m == pytest.approx((55e-6, 55e-6))
-    assert saturation(scan) == 65535
-    truth = station.endstation.places_m(station.true_path_um).mean(axis=1)
-    assert np.abs(scan.positions_m - truth).max() < 5e-9
-    assert (scan.positions_m - truth).std() < 1.5e-9
-
-    # The frames fit the sample at these positions; nothing is turned or exchanged.
-    with h5py.File(scan.frames[0].file) as file:
-        counts = file[scan.frames[0].dataset][:].astype(float)
-    within = station.true_path_um - station.true_path_um.mean(axis=1, keepdims=True)
-    path = scan.positions_m[:, None] * 1e6 + within
-    photons = station.endstation.flux * 0.01 / scan.normalisation
-    expected = station.endstation.expose(station.merlin1.geometry, path, photons)
-    scale = counts.sum() / expected.sum()
-    assert scale == pytest.approx(1, abs=0.05)
-    chi2 = np.sum((counts - scale * expected) ** 2) / np.sum(scale * expected)
-    assert chi2 < 8  # positions a nanometre off, ten thousands of counts in a pixel
-    frames = counts.sum(axis=(1, 2)) / expected.sum(axis=(1, 2)) / scale
-    assert frames.std() < 0.006
-
-
-def test_its_documents_say_that_it_is_ptychography(measured: tuple[Station, str]) -> None:
-    station, _ = measured
-    start, descriptors = station.named("start")[0], station.named("descriptor")
-    assert is_ptychography(start, descriptors)
-    assert expected_frames(start) == 48
-    assert not is_ptychography(start, descriptors[:1])  # the baseline only
-    assert not is_ptychography({**start, "analysis_stage": "reconstruction"}, descriptors)
-    assert not is_ptychography({**start, "motors": ["zpssx", "ssz"]}, descriptors)
-    assert not is_ptychography({**start, "scan": {"type": "2D_STEP"}}, descriptors)
-    assert not is_ptychography({"plan_name": "count"}, descriptors)
-    assert not is_ptychography({"plan_name": "x", "scan": "2D_FLY_PANDA"}, descriptors)
+def plain(store: Store) -> FakeScan:
+    """A scan without faults, for tests that change only tables and recipe."""
+    return store(make_scan)
 
 
 def test_positions_are_encoder_times_scale_times_direction(
-    catalogs: Catalogs, made: Callable[..., FakeScan]
+    catalogs: Catalogs, plain: FakeScan, tables: Tables
 ) -> None:
-    scan = made()
-    override = catalogs.home.root / "hxn.toml"
-    override.write_text("[motors.zpssy]\ndirection = -1\n")
-    try:
-        got = read_scan(catalogs.raw, scan.uid).positions_m
-    finally:
-        override.unlink()
-    x = scan.encoders["inenc2_val"].reshape(12, 10).mean(axis=1) * -0.9542e-10
-    y = scan.encoders["inenc3_val"].reshape(12, 10).mean(axis=1) * -1.03297e-10
-    # zpsth was at 0.25 degrees.
-    np.testing.assert_allclose(got, np.stack([-y, x * np.cos(np.deg2rad(0.25))], axis=1))
+    with tables("[motors.zpssy]\ndirection = -1\n"):
+        scan = read_scan(catalogs.raw, plain.uid)
+    x = plain.encoders["inenc2_val"].reshape(12, 10).mean(axis=1) * -0.9542e-10
+    y = plain.encoders["inenc3_val"].reshape(12, 10).mean(axis=1) * -1.03297e-10
+    np.testing.assert_allclose(scan.positions_m, np.stack([-y, x], axis=1))
+    # zpsth was at 0.25 degrees; that is for prepare to apply.
+    assert scan.projection == (1.0, pytest.approx(np.cos(np.deg2rad(0.25))))
 
 
-def test_distance_is_the_tables_unless_the_table_trusts_the_documents(
-    catalogs: Catalogs, made: Callable[..., FakeScan]
+def test_encoders_averaged_when_they_were_taken_have_a_reading_a_frame(
+    catalogs: Catalogs, store: Store
 ) -> None:
-    scan = made()
-    assert read_scan(catalogs.raw, scan.uid).distance_m == 2.05  # as the documents say
-    override = catalogs.home.root / "hxn.toml"
-    override.write_text("[detectors.merlin1]\ndistance_from_documents = false\n")
-    try:
-        assert read_scan(catalogs.raw, scan.uid).distance_m == 0.5
-    finally:
-        override.unlink()
+    def mean(old: np.ndarray) -> np.ndarray:
+        return old.reshape(-1, 10).mean(axis=1)
+
+    scan = store(make_scan, all_of(*(change("panda", f"inenc{i}_val", mean) for i in (2, 3))))
+    got = read_scan(catalogs.raw, scan.uid).positions_m[:, 1]
+    np.testing.assert_allclose(got, mean(scan.encoders["inenc2_val"]) * -0.9542e-10)
+
+
+def test_what_the_detectors_table_says_is_the_scans(
+    catalogs: Catalogs, plain: FakeScan, tables: Tables
+) -> None:
+    scan = read_scan(catalogs.raw, plain.uid)
+    assert (scan.distance_m, scan.saturation) == (2.05, 65535)  # 2.05: as the documents say
+    with tables(
+        "[detectors.merlin1]\ndistance_from_documents = false\nsaturation = 4095\n"
+        "orientation = 'rot90'\npixel_um = 110\n"
+    ):
+        scan = read_scan(catalogs.raw, plain.uid)
+    assert (scan.distance_m, scan.saturation, scan.orientation) == (0.5, 4095, "rot90")
+    assert scan.detector_pixel_m == pytest.approx((110e-6, 110e-6))
 
 
 def test_without_an_ion_chamber_frames_are_as_they_are(
-    catalogs: Catalogs, made: Callable[..., FakeScan], caplog: pytest.LogCaptureFixture
+    catalogs: Catalogs, plain: FakeScan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    np.testing.assert_array_equal(read_scan(catalogs.raw, made().uid).normalisation, np.ones(12))
-    assert "has no sclr1_ch4" in caplog.text
+    np.testing.assert_array_equal(read_scan(catalogs.raw, plain.uid).normalisation, np.ones(12))
+    assert "has no sclr1_ch4 and no sclr3_ch4" in caplog.text
 
 
-def change(file: str, name: str, value: Any) -> Callable[[FakeScan], None]:
-    """Return an edit that replaces a dataset: by `value`, or by what it makes of the old one."""
+def with_ion_chamber(key: str, readings: np.ndarray) -> Edit:
+    """Add an ion chamber to the PandA's file."""
 
     def edit(scan: FakeScan) -> None:
-        with h5py.File(scan.files[file], "r+") as target:
-            old = target[name][()]
-            del target[name]
-            target[name] = value(old) if callable(value) else value
+        with h5py.File(scan.files["panda"], "r+") as file:
+            file[key] = readings
+        primary = scan.named("descriptor")[1]
+        primary["data_keys"][key] = {**primary["data_keys"]["inenc2_val"]}
+        event = scan.named("event")[1]
+        panda = event["data"]["inenc2_val"].rpartition("/")[0]
+        at = next(i for i, (name, _) in enumerate(scan.documents) if name == "datum")
+        datum = {"datum_id": f"{panda}/ic", "resource": panda, "datum_kwargs": {"field": key}}
+        scan.documents.insert(at, ("datum", datum))
+        event["data"][key] = event["timestamps"][key] = datum["datum_id"]
+        event["filled"][key] = False
 
     return edit
 
 
-def set_start(**keys: Any) -> Callable[[FakeScan], None]:
-    def edit(scan: FakeScan) -> None:
-        for key, value in keys.items():
-            if key == "scan":
-                scan.start["scan"] = {**scan.start["scan"], **value}
-            else:
-                scan.start[key] = value
-
-    return edit
-
-
-def without_baseline(key: str) -> Callable[[FakeScan], None]:
-    def edit(scan: FakeScan) -> None:
-        for name, document in scan.documents:
-            if name == "descriptor":
-                document["data_keys"].pop(key, None)
-            if name == "event":
-                for part in ("data", "timestamps"):
-                    document[part].pop(key, None)
-
-    return edit
+def test_frames_are_normalised_to_the_ion_chamber_that_there_is(
+    catalogs: Catalogs, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    readings = np.array([100, 110, 0, 120, 1, 100, 100, 100, 100, 100, 100, 50.0])
+    scan = store(make_scan, with_ion_chamber("sclr3_ch4", readings))
+    believed = [100, 110, 110, 120, 120, *[100] * 6, 50]  # zeros and drop-outs: the one before
+    got = read_scan(catalogs.raw, scan.uid).normalisation
+    np.testing.assert_allclose(got, 100 / np.array(believed))
+    assert "2 of 12 readings of the ion chamber dropped out" in caplog.text
 
 
-def stopped_as(status: str, reason: str) -> Callable[[FakeScan], None]:
+@pytest.mark.parametrize(
+    ("readings", "message"),
+    [
+        (np.full(11, 100.0), r"12 frames but 11 readings of the ion chamber \(sclr1_ch4\)"),
+        (np.full(13, 100.0), r"12 frames but 13 readings of the ion chamber \(sclr1_ch4\)"),
+        (np.zeros(12), "none of the 12 readings of the ion chamber can be used"),
+    ],
+)
+def test_an_ion_chamber_that_cannot_be_used_is_refused_unless_it_is_not_wanted(
+    catalogs: Catalogs, store: Store, readings: np.ndarray, message: str
+) -> None:
+    scan = store(make_scan, with_ion_chamber("sclr1_ch4", readings))
+    with pytest.raises(ScanError, match=message):
+        read_scan(catalogs.raw, scan.uid)
+    without = read_scan(catalogs.raw, scan.uid, recipe=Recipe(normalise=False))
+    np.testing.assert_array_equal(without.normalisation, np.ones(12))
+
+
+def test_a_recipe_makes_up_for_a_baseline_without_angles(catalogs: Catalogs, store: Store) -> None:
+    scan = store(make_scan, set_baseline(dcm_th=None, zpsth=None))
+    with pytest.raises(ScanError, match=r"no zpsth in its baseline.*angle_correction = false"):
+        read_scan(catalogs.raw, scan.uid, recipe=Recipe(energy_kev=12))
+    with pytest.raises(ScanError, match=r"no dcm_th in its baseline.*energy_kev in the recipe"):
+        read_scan(catalogs.raw, scan.uid, recipe=Recipe(angle_correction=False))
+    recipe = Recipe(energy_kev=12, angle_correction=False)
+    got = read_scan(catalogs.raw, scan.uid, recipe=recipe)
+    assert got.wavelength_m == pytest.approx(1.0332e-10, rel=1e-4)
+    assert got.projection == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("motor", "angle", "share", "warns"),
+    [
+        ("zpssx", -75.0, (np.sqrt(6) - np.sqrt(2)) / 4, True),
+        ("zpssz", 60.0, np.sqrt(3) / 2, False),  # above 45 degrees HXN scans z: the sine
+    ],
+)
+def test_a_stage_moves_across_the_beam_by_cosine_or_sine(
+    catalogs: Catalogs,
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+    motor: str,
+    angle: float,
+    share: float,
+    warns: bool,
+) -> None:
+    key = {"zpssx": "inenc2_val", "zpssz": "inenc4_val"}[motor]
+
+    def follow(scan: FakeScan) -> None:
+        if key not in scan.encoders:
+            with h5py.File(scan.files["panda"], "r+") as file:
+                file.move("inenc2_val", key)
+            scan.documents = [
+                (name, {**document, "datum_kwargs": {"field": key}})
+                if name == "datum" and document["datum_kwargs"] == {"field": "inenc2_val"}
+                else (name, document)
+                for name, document in scan.documents
+            ]
+            rename(inenc2_val=key)(scan)
+
+    scan = store(
+        make_scan, all_of(set_start(motors=[motor, "zpssy"]), set_baseline(zpsth=angle), follow)
+    )
+    assert read_scan(catalogs.raw, scan.uid).projection == (1.0, pytest.approx(share))
+    said = f"at zpsth = {angle:g} degrees only {share:.3f} of the motion of {motor}"
+    assert (said in caplog.text) == warns
+
+
+def test_coarse_stages_are_where_the_plan_says(
+    catalogs: Catalogs, store: Store, tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They have no encoder: inenc2 and inenc3 are of other stages."""
+    axes = {f"{speed}_axis": {"motor_name": "", "units": "mm"} for speed in ("fast", "slow")}
+    scan = store(
+        make_scan,
+        all_of(
+            # The slow axis is y at times, and x at others.
+            set_start(motors=["ssy", "ssx"], scan={"scan_input": [-1, 1, 4, 3, 2, 3], **axes}),
+            set_baseline(ssx=0.5, ssy=0.0),
+        ),
+    )
+    y, x = np.tile(np.linspace(-1, 1, 4), 3), np.repeat([3.5, 3.0, 2.5], 4)
+    start = scan.start
+    assert is_ptychography(start, descriptors(catalogs.raw, scan.uid))
+    got = read_scan(catalogs.raw, scan.uid).positions_m
+    np.testing.assert_allclose(got, 1e-3 * np.stack([y, x], axis=1), atol=1e-12)
+    assert "ssx has no encoder: its positions are those that the plan announced" in caplog.text
+    with tables("[panda]\nscan_input = 'edges'\n[motors.ssx]\ndirection = -1\nunit = 'um'\n"):
+        got = read_scan(catalogs.raw, scan.uid).positions_m
+    y = np.tile([-0.75, -0.25, 0.25, 0.75], 3)
+    x = np.repeat([3.5 - 1 / 6, 3.0, 2.5 + 1 / 6], 4)
+    np.testing.assert_allclose(got, np.stack([1e-3 * y, -1e-6 * x], axis=1), atol=1e-12)
+
+
+def test_of_a_coarse_stage_without_a_plan_nothing_is_made_up(
+    catalogs: Catalogs, store: Store
+) -> None:
+    scan = store(make_scan, set_start(motors=["ssx", "zpssy"], scan={"scan_input": None}))
+    with pytest.raises(ScanError, match="ssx has no encoder, and its positions cannot be made"):
+        read_scan(catalogs.raw, scan.uid)
+
+
+def test_frames_may_come_under_another_data_key(
+    catalogs: Catalogs, store: Store, tables: Tables
+) -> None:
+    """Areadetectors of ophyd add ``_image``."""
+    scan = store(
+        make_scan,
+        all_of(rename(merlin1="eiger1_image"), set_start(scan={"detectors": ["eiger1"]})),
+    )
+    assert is_ptychography(scan.start, scan.named("descriptor"))
+    assert expected_frames(scan.start) == 12
+    got = read_scan(catalogs.raw, scan.uid)
+    assert (got.distance_m, got.detector_pixel_m[0]) == (2.05, pytest.approx(75e-6))
+    with (
+        tables("[detectors.eiger1]\ndata_keys = ['eiger1']\n"),
+        pytest.raises(
+            ScanError, match=r"no diffraction detector .*it has eiger1_image, inenc2_val"
+        ),
+    ):
+        read_scan(catalogs.raw, scan.uid)
+
+
+def test_of_several_detectors_the_one_named_first_is_taken(
+    catalogs: Catalogs, store: Store
+) -> None:
+    def beside(scan: FakeScan) -> None:
+        primary, event = scan.named("descriptor")[1], scan.named("event")[1]
+        primary["data_keys"]["eiger1"] = {**primary["data_keys"]["merlin1"]}
+        for part in ("data", "timestamps", "filled"):
+            event[part]["eiger1"] = event[part]["merlin1"]
+
+    scan = store(make_scan, all_of(beside, set_start(scan={"detectors": ["eiger1", "merlin1"]})))
+    assert read_scan(catalogs.raw, scan.uid).detector_pixel_m[0] == pytest.approx(75e-6)
+
+
+def test_a_stream_may_have_another_name(catalogs: Catalogs, store: Store) -> None:
+    def renamed(scan: FakeScan) -> None:
+        scan.named("descriptor")[1]["name"] = "stream0"
+        scan.documents[-1][1]["num_events"] = {"baseline": 1, "stream0": 1}
+
+    scan = store(make_scan, renamed)
+    assert read_scan(catalogs.raw, scan.uid).number_of_frames == 12
+
+
+def test_moved_files_are_found_under_their_new_root(
+    catalogs: Catalogs, store: Store, tables: Tables
+) -> None:
+    scan = store(make_scan)
+    old = scan.files["merlin"].parent
+    new = old.parent / "moved" / "deep"
+    new.parent.mkdir()
+    old.rename(new)
+    with pytest.raises(ScanError, match=rf"{scan.files['panda'].name}|{scan.files['merlin'].name}"):
+        read_scan(catalogs.raw, scan.uid)
+    with tables(f"[roots]\n'{old}' = '{new}'\n"):
+        got = read_scan(catalogs.raw, scan.uid)
+    assert got.frames[0].file == str(new / scan.files["merlin"].name)
+
+
+def test_a_scale_that_cannot_be_right_is_told(
+    catalogs: Catalogs, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Encoders that go as far as was announced, and one ten times as far."""
+
+    def going(um: float) -> Edit:
+        line = np.linspace(-um, um, 4) / -0.9542e-4
+        return change("panda", "inenc2_val", np.repeat(np.tile(line, 3), 10))
+
+    store_y = change("panda", "inenc3_val", np.repeat(np.linspace(-1, 1, 3) / 1e-4, 40))
+    with caplog.at_level(logging.WARNING):
+        read_scan(catalogs.raw, store(make_scan, all_of(going(1), store_y)).uid)
+        assert "announced" not in caplog.text
+        read_scan(catalogs.raw, store(make_scan, all_of(going(10), store_y)).uid)
+    assert "by inenc2_val (zpssx) the stage went 20 um, and 2 um were announced" in caplog.text
+
+
+def stopped_as(status: str, reason: str) -> Edit:
     return lambda scan: scan.documents[-1][1].update(exit_status=status, reason=reason)
 
 
-def analysed(scan: FakeScan) -> None:
-    del scan.start["scan"]
-    scan.start["analysis_stage"] = "reconstruction"
+analysed = set_start(scan=None, analysis_stage="reconstruction")
 
 
 def some_nan(values: np.ndarray) -> np.ndarray:
@@ -189,55 +304,59 @@ def some_nan(values: np.ndarray) -> np.ndarray:
         ),
         (
             change("panda", "inenc2_val", some_nan),
-            "1 of 12 positions are NaN or infinite, the first at frame 5",
+            r"1 of 12 positions of inenc2_val \(zpssx\) are NaN or infinite, the first at frame 5",
         ),
         (change("merlin", FRAMES, np.zeros((12, 8), "u2")), r"merlin1 has the shape \(12, 8\)"),
         (set_start(scan={"shape": [4, 9]}), "has 12 of 36 frames: it was stopped before its end"),
         (set_start(scan={"shape": [2, 3]}), "has 12 of 6 frames: its files hold more"),
         (set_start(motors=["zpssx", "samx"]), "moved samx, which hxn.toml does not know"),
         (set_start(motors=["zpssx", "dssx"]), "one motor along x and one along y"),
-        (set_start(scan={"type": "XRF_FLY"}), "a Zebra fly scan, which this version cannot read"),
-        (set_start(scan={"type": "2D_STEP"}), "its type is '2D_STEP'"),
+        (
+            set_start(scan={"type": "2D_STEP"}),
+            "its type is '2D_STEP', not one of 2D_FLY_PANDA, FIP_2D_FLY, XRF_FLY",
+        ),
         (analysed, "is the result of an analysis"),
         (stopped_as("abort", "beam dump"), r"exit status 'abort' \(beam dump\)"),
         (stopped_as("fail", ""), "exit status 'fail'; measure it again"),
-        (without_baseline("dcm_th"), "has no dcm_th in its baseline"),
-        (without_baseline("zpsth"), "has no zpsth in its baseline"),
+        (set_baseline(dcm_th=-3.0), "dcm_th = -3 degrees gives no photon energy"),
     ],
 )
 def test_faults_are_refused_with_their_numbers(
     catalogs: Catalogs,
-    made: Callable[..., FakeScan],
+    store: Store,
     edit: Callable[[FakeScan], None],
     message: str,
 ) -> None:
-    scan = made(edit)
+    scan = store(make_scan, edit)
     with pytest.raises(ScanError, match=message):
         read_scan(catalogs.raw, scan.uid)
 
 
-def test_all_positions_equal_are_refused(catalogs: Catalogs, made: Callable[..., FakeScan]) -> None:
-    def dead(scan: FakeScan) -> None:
-        for name in ("inenc2_val", "inenc3_val"):
-            change("panda", name, np.full(120, 5000))(scan)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("inenc2_val", np.full(120, 5000), r"inenc2_val \(zpssx\) read -0.4771 um in 12 of 12"),
+        ("inenc3_val", np.full(120, 5000), r"inenc3_val \(zpssy\) read -0.5165 um in 12 of 12"),
+        # From the sixth frame on: more than a line.
+        (
+            "inenc2_val",
+            np.minimum(np.arange(120), 50.0),
+            r"inenc2_val \(zpssx\) read -0.0048 um in 7 of 12 frames in a row, from frame 5 on",
+        ),
+    ],
+)
+def test_frozen_encoders_are_refused(
+    catalogs: Catalogs, store: Store, name: str, value: np.ndarray, message: str
+) -> None:
+    scan = store(make_scan, change("panda", name, value))
+    with pytest.raises(ScanError, match=message):
+        read_scan(catalogs.raw, scan.uid)
 
-    with pytest.raises(ScanError, match=r"all 12 positions are the same .*encoders connected"):
-        read_scan(catalogs.raw, made(dead).uid)
 
-
-def test_a_plan_of_another_kind_is_named(catalogs: Catalogs, made: Callable[..., FakeScan]) -> None:
-    def classic(scan: FakeScan) -> None:
-        del scan.start["scan"]
-        scan.start["plan_name"] = "FlyPlan2D"
-
-    def counted(scan: FakeScan) -> None:
-        del scan.start["scan"]
-        scan.start["plan_name"] = "count"
-
-    with pytest.raises(ScanError, match=r"\(plan FlyPlan2D\) is a classic fly scan"):
-        read_scan(catalogs.raw, made(classic).uid)
-    with pytest.raises(ScanError, match=r"\(plan count\) is not a ptychography scan"):
-        read_scan(catalogs.raw, made(counted).uid)
+def test_a_plan_of_another_kind_is_named(catalogs: Catalogs, store: Store) -> None:
+    counted = store(make_scan, set_start(scan=None, motors=None, plan_name="count"))
+    with pytest.raises(ScanError, match=r"\(plan count\) is not a ptychography scan: it has no"):
+        read_scan(catalogs.raw, counted.uid)
 
 
 def test_a_run_that_has_not_ended_is_refused(catalogs: Catalogs) -> None:
@@ -269,9 +388,9 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize("damage", [lose, cut])
 @pytest.mark.parametrize("file", ["merlin", "panda"])
 def test_missing_and_truncated_files_are_named(
-    catalogs: Catalogs, made: Callable[..., FakeScan], damage: Callable[[Path], None], file: str
+    catalogs: Catalogs, store: Store, damage: Callable[[Path], None], file: str
 ) -> None:
-    scan = made()
+    scan = store(make_scan)
     damage(scan.files[file])
     with pytest.raises(ScanError, match=scan.files[file].name):
         read_scan(catalogs.raw, scan.uid)
@@ -284,13 +403,10 @@ def test_an_unknown_run_is_refused(catalogs: Catalogs) -> None:
 
 @pytest.mark.parametrize("status", ["success", "abort"])
 def test_a_partial_scan_is_taken_when_asked_for(
-    catalogs: Catalogs, made: Callable[..., FakeScan], status: str
+    catalogs: Catalogs, store: Store, status: str
 ) -> None:
-    def partial(scan: FakeScan) -> None:
-        set_start(scan={"shape": [4, 9]})(scan)
-        stopped_as(status, "")(scan)
-
-    scan = made(partial)
+    partial = all_of(set_start(scan={"shape": [4, 9]}), stopped_as(status, ""))
+    scan = store(make_scan, partial)
     with pytest.raises(ScanError):
         read_scan(catalogs.raw, scan.uid)
     assert read_scan(catalogs.raw, scan.uid, allow_partial=True).number_of_frames == 12

@@ -25,6 +25,7 @@ from hxn_ptycho.catalog import (
     CatalogError,
     Catalogs,
     RunRecorder,
+    asset_registry,
     baseline,
     find_run,
     has_run,
@@ -43,7 +44,7 @@ from hxn_ptycho.catalog import (
 from hxn_ptycho.catalog import store as store_module
 from hxn_ptycho.catalog.spool import Spool, decode, encode
 
-from ..hxn_documents import FakeScan, make_scan
+from ..hxn_documents import FakeScan, make_fly2d, make_scan, make_step_scan
 
 
 def play(recorder: RunRecorder, scan: FakeScan) -> None:
@@ -74,8 +75,11 @@ class PandA:
         return {"primary": self._documents("descriptor")[-1]["data_keys"]}
 
     def collect(self) -> Iterator[dict[str, Any]]:
-        event = self._documents("event")[-1]
-        yield {"time": event["time"], "data": event["data"], "timestamps": event["timestamps"]}
+        primary = self._documents("descriptor")[-1]["uid"]
+        for event in self._documents("event"):
+            if event["descriptor"] == primary:
+                kept = ("time", "data", "timestamps", "filled")
+                yield {key: event[key] for key in kept}
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, document in self.scan.documents:
@@ -111,6 +115,75 @@ def test_a_run_engines_fly_scan_is_there_when_it_returns(
     assert resolve(shared.raw, uid, "merlin1").shape == scan.frames.shape
     np.testing.assert_array_equal(read(shared.raw, uid, "inenc2_val"), scan.encoders["inenc2_val"])
     assert spooled(shared) == []
+
+
+def test_a_run_engines_classic_fly_scan(shared: Catalogs, scan_ids: Iterator[int]) -> None:
+    """An event a frame, Resource and Datum in a registry that the RunEngine never sees."""
+    scan = make_fly2d(shared.home.data / "classic", next(scan_ids), events="event")
+    flyer = PandA(scan)
+    registry = asset_registry(shared.home)
+    run_engine = RunEngine({}, call_returns_result=False)
+    run_engine.subscribe(writer(shared.raw, registry=registry))
+
+    @bpp.run_decorator(md={"plan_name": "FlyPlan2D"})
+    def fly() -> Any:
+        yield from bps.kickoff(flyer, wait=True)
+        yield from bps.complete(flyer, wait=True)
+        scan.register(registry)
+        yield from bps.collect(flyer)
+
+    (uid,) = run_engine(fly())
+    assert resolve(shared.raw, uid, "merlin1").shape == scan.frames.shape
+    table = read_table(shared.raw, uid, "primary")
+    assert table["merlin1_frame"] == list(range(20))
+    assert table["zpssx"] == scan.positions["zpssx"].tolist()
+
+
+def test_documents_that_are_changed_after_they_came(
+    shared: Catalogs, scan_ids: Iterator[int]
+) -> None:
+    """HXN's plans go on changing their md."""
+    scan = make_fly2d(shared.home.data / "md", next(scan_ids), assets="stream")
+    whole = scan.start["plan_args"]["num1"]
+    recorder = writer(shared.raw)
+    for name, document in scan.documents:
+        recorder(name, document)
+        if name == "start":
+            document["plan_args"].clear()
+    assert start_document(shared.raw, scan.uid)["plan_args"]["num1"] == whole
+
+
+def test_bulk_events_of_two_runs_at_once(shared: Catalogs, scan_ids: Iterator[int]) -> None:
+    scans = [
+        make_fly2d(shared.home.data / "two", next(scan_ids), sub_scans=2, events="bulk_events")
+        for _ in range(2)
+    ]
+    registry = asset_registry(shared.home)
+    recorder = writer(shared.raw, registry=registry)
+    for scan in scans:
+        scan.register(registry)
+    for pair in zip(*(scan.documents for scan in scans), strict=True):
+        for name, document in pair:
+            recorder(name, document)
+    for scan in scans:
+        table = read_table(shared.raw, scan.uid, "primary")
+        assert table["zpssx"] == scan.positions["zpssx"].tolist()
+        files = {block.file for block in resolve(shared.raw, scan.uid, "merlin1").blocks}
+        assert files == {str(path) for path in scan.files.values()}
+
+
+def test_a_step_scans_rows_are_there_while_it_goes_on(
+    shared: Catalogs, scan_ids: Iterator[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "FLUSH_ROWS", 5)
+    scan = make_step_scan(shared.home.data / "step", next(scan_ids))
+    write = store_module.DocumentWriter(shared.raw)
+    for name, document in scan.documents[:-10]:
+        write(name, document)
+    assert read_table(shared.raw, scan.uid, "primary")["merlin1_frame"] == list(range(15))
+    for name, document in scan.documents[-10:]:
+        write(name, document)
+    assert read_table(shared.raw, scan.uid, "primary")["merlin1_frame"] == list(range(20))
 
 
 def test_a_run_engines_step_scan(shared: Catalogs) -> None:

@@ -29,6 +29,8 @@ def test_doctor_finds_what_there_is(run, used_home, monkeypatch, tmp_path):
     assert said.json["usable"] is True
     assert said.json["home"] == str(used_home.root)
     assert findings["MPI ranks"]["state"] == "good"
+    assert findings["Beamline"]["state"] == "good"
+    assert said.json["beamline"]["motors"]["zpssx"]["from"] == "package"
     assert sys.executable in findings["Python"]["found"]
     assert not {"Slurm", "Hosts"} & set(findings)  # neither is configured
     assert all(each["state"] == "good" or each["state"] == "optional" for each in findings.values())
@@ -41,6 +43,7 @@ def test_doctor_tells_what_is_missing_and_what_to_do(run, home):
     assert "/nowhere/mpiexec" in said.out
     assert "missing" in said.out
     assert "config.toml" in said.out
+    assert "zpssx" in said.out
     said = run("doctor", "--json")
     assert said.status == 1
     assert said.json["usable"] is False

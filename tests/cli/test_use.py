@@ -62,9 +62,11 @@ def test_it_can_be_run_as_a_module():
         (["reconstruct", "-1", "--itertions=3"], "--itertions"),
         (["show"], "UID"),
         (["show", "--fast"], "--fast"),
-        (["import", "scan.npz"], "--energy-kev"),
         (["import", "scan.npz", "--energy-kev", "many"], "--energy-kev"),
-        (["export", "-1", "here", "--format", "png"], "npy, tiff, cxi, hxn"),
+        (
+            ["export", "-1", "here", "--format", "png"],
+            "npy, tiff, cxi, hxn (of a result), ptycho_gui",
+        ),
         (["bench", "--ranks", "0"], "--ranks"),
         (["reconstruct", "-1", "--set", "probe_mode=3"], "did you mean 'probe_modes'"),
         (["reconstruct", "-1", "--set", "beta=7"], "beta"),

@@ -13,26 +13,18 @@ import pytest
 from hxn_ptycho.catalog import (
     Catalogs,
     find_run,
-    open_catalog,
     read,
     resolve,
     search,
     start_document,
     stop_document,
 )
-from hxn_ptycho.home import find_home
 from hxn_ptycho.importers import ImportFileError, import_file
 
 STAR = Path(__file__).parents[2] / "../shared/data/siemens-star/siemens-star-small.npz.bz2"
 GEOMETRY = {"energy_kev": 8.8, "distance_m": 2.0, "detector_pixel_um": 75.0}
 # 8.8 keV: wavelength 1.40891 A
 PIXEL = 12.398419843e-10 / 8.8 * 2.0 / 75e-6
-
-
-@pytest.fixture(scope="module")
-def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Catalogs:
-    """One home for all: making a catalog takes seconds, and imports do not meet in it."""
-    return open_catalog(find_home(tmp_path_factory.mktemp("home")))
 
 
 def kept_files(catalogs: Catalogs) -> set[Path]:

@@ -11,7 +11,7 @@ import pytest
 from hxn_ptycho.home import Config, Home
 from hxn_ptycho.launch import LocalEngine
 from hxn_ptycho.optics import object_pixel
-from hxn_ptycho.prepare import absolute_starts, override, prepare, resolve
+from hxn_ptycho.prepare import absolute_files, override, prepare, resolve
 from hxn_ptycho.prepare.resources import available_memory, check_memory, needed_memory
 from hxn_ptycho.prepare.window import choose_window
 from hxn_ptycho.recipe import Recipe, RecipeError
@@ -180,14 +180,14 @@ def test_a_plan_overrides_the_recipe_for_its_scan() -> None:
 
 
 def test_relative_files_are_taken_from_where_the_user_is(tmp_path: Path) -> None:
-    recipe = absolute_starts(Recipe(probe="probe.npy", object="a/o.h5"), tmp_path)
+    recipe = absolute_files(Recipe(probe="probe.npy", object="a/o.h5"), tmp_path)
     assert (recipe.probe, recipe.object) == (
         str(tmp_path / "probe.npy"),
         str(tmp_path / "a/o.h5"),
     )
     words = Recipe(probe="zone-plate", zone_plate={"diameter": 1e-4, "outer_zone_width": 3e-8})
-    assert absolute_starts(words, tmp_path) == words
-    assert absolute_starts(Recipe(probe="0a1b2c3d"), tmp_path).probe == "0a1b2c3d"
+    assert absolute_files(words, tmp_path) == words
+    assert absolute_files(Recipe(probe="0a1b2c3d"), tmp_path).probe == "0a1b2c3d"
 
 
 def test_a_second_attempt_replaces_the_first(scan: Scan, home: Home) -> None:

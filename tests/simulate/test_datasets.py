@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hxn_ptycho.simulate import Sample, dataset
 from hxn_ptycho.simulate.diffraction import SaturationError, count, windows
+from hxn_ptycho.simulate.faults import Faults, some_flat
 
 
 def small(**changes: object):  # type: ignore[no-untyped-def]
@@ -98,6 +99,30 @@ def test_scan_has_the_frames_on_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file[block.dataset], data.frames)
         assert file[block.dataset].chunks == (1, 32, 32)
     assert scan.frame_shape == (32, 32)
+
+
+def test_faults_are_in_the_frames_and_the_truth_is_kept(tmp_path: Path) -> None:
+    flat = some_flat((32, 32), 0.1, seed=3)
+    faults = Faults(
+        flat=flat, orientation="rot90", beam_offset=(2, -1), dead=((16, 16),), saturation=300
+    )
+    clean, data = small(), small(faults=faults)
+    np.testing.assert_allclose(data.expected(), clean.expected())
+    mean = faults.expected(data.expected(), (32, 32))
+    assert np.argmax(mean[0]) != np.argmax(clean.expected()[0])
+    good = mean < 200
+    good[:, 16, 16] = False
+    chi2 = np.sum((data.frames - mean)[good] ** 2) / np.sum(mean[good])
+    assert chi2 == pytest.approx(1, abs=0.05)
+    assert data.frames.max() == 300
+    assert data.frames[:, 16, 16].max() == 0
+    scan = data.scan(tmp_path / "scan.h5")
+    assert (scan.orientation, scan.saturation) == ("rot90", 300)
+    # rot90 turns a frame on file counter-clockwise; as seen along the beam, its beam is here:
+    row, column = data.beam_pixel
+    marked = np.zeros((32, 32))
+    marked[row, column] = 1
+    assert np.argwhere(np.rot90(marked)).tolist() == [[16 + 2, 16 - 1]]
 
 
 def test_windows_leaving_the_picture_are_refused() -> None:

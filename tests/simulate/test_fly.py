@@ -20,7 +20,7 @@ from .station import Station, make_station
 
 @pytest.fixture
 def station(tmp_path: Path) -> Station:
-    return make_station(tmp_path / "data")
+    return make_station(tmp_path / "data", pace=1)
 
 
 def files(station: Station) -> tuple[Path, Path]:

@@ -74,18 +74,29 @@ def test_the_bar_counts_the_frames_of_a_scan(tmp_path: Path) -> None:
     assert "fly2dpd" in text.getvalue()
 
 
-def test_the_profile_flies_in_ipython_and_the_scan_is_in_the_catalog(
+def test_the_profile_scans_in_every_form_in_ipython_and_the_scans_are_in_the_catalog(
     home: Home, tmp_path: Path
 ) -> None:
     profile = tmp_path / "profile"
     shutil.copytree(
         PROFILE, profile, ignore=lambda folder, names: {n for n in names if n.startswith("60")}
     )
-    line = (
-        "RE(fly2d([merlin1], zpssx, -.1, .1, 4, zpssy, -.1, .1, 3, 0.004)); "
-        "import json; run = db[-1]; "
-        'print("RESULT", json.dumps([run.start["scan_id"], run.stop["exit_status"], '
-        'run.start["sample"]["name"]]))'
+    line = "\n".join(
+        [
+            "area = [merlin1], zpssx, -.1, .1, 4, zpssy, -.1, .1, 3, 0.004",
+            "RE(fly2d(*area))",
+            "RE(fly2d(*area, flyer=classic1, fly_type='pyramid'))",
+            "RE(scan_and_fly([eiger1], -.1, .1, 4, -.1, .1, 3, 0.004, flying_zebra=zebra1))",
+            "RE(fly2d(*area, flyer=streams1))",
+            "RE(bp.rel_grid_scan([merlin1, sclr1], zpssy, -.1, .1, 3, zpssx, -.1, .1, 4))",
+            "import json",
+            "from hxn_ptycho.beamline import read_scan",
+            "runs = [db[number] for number in (1, 2, 3, 4, 5)]",
+            "scans = [read_scan(db, run.start['uid']) for run in runs]",
+            "print('RESULT', json.dumps([[run.start['scan_id'], run.stop['exit_status'], "
+            "run.start['sample']['name'], scan.number_of_frames, scan.frame_dtype] "
+            "for run, scan in zip(runs, scans)]))",
+        ]
     )
     ran = subprocess.run(
         [sys.executable, "-m", "IPython", f"--profile-dir={profile}", "-c", line],
@@ -95,9 +106,9 @@ def test_the_profile_flies_in_ipython_and_the_scan_is_in_the_catalog(
     )
     result = [part for part in ran.stdout.splitlines() if part.startswith("RESULT")]
     assert result, ran.stdout + ran.stderr
+    kinds = ["uint16", "uint16", "uint32", "uint16", "uint16"]
     assert json.loads(result[0].removeprefix("RESULT")) == [
-        1,
-        "success",
-        "Siemens star on polycrystal",
+        [number, "success", "Siemens star on polycrystal", 12, kind]
+        for number, kind in enumerate(kinds, 1)
     ]
     assert (home.root / "md.json").exists()

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-FRAMES = "/entry/instrument/detector/data"
+from .parts import FRAMES, FakeScan
+
 OVERSAMPLING = 10
-
-
-@dataclass
-class FakeScan:
-    """One flavour-B scan: its documents in order, its files, and the truth in them."""
-
-    uid: str
-    scan_id: int
-    documents: list[tuple[str, dict[str, Any]]]
-    frames: np.ndarray
-    encoders: dict[str, np.ndarray]
-    files: dict[str, Path] = field(default_factory=dict)
-
-    @property
-    def start(self) -> dict[str, Any]:
-        return self.documents[0][1]
 
 
 def make_scan(
