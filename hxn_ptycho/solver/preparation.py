@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame_plan import FramePlan
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = [
     "FramePlan", "Gaps", "HostPreparation", "Preparation", "Prepared", "Statistics",
@@ -68,7 +65,7 @@ class Statistics:
     left : ndarray (count,), int64
         Pixels of the window that were measured in this frame.
     photons : ndarray (count,), float64
-        The sum of the counts, as prepared, not scaled.
+        The sum of the counts, as prepared, not scaled; of bad frames anything.
     """
 
     low: NDArray[np.float64]
@@ -197,13 +194,15 @@ class HostPreparation:
     """
 
     def __init__(self, plan: FramePlan, double: bool = False) -> None:
-        kernels = _kernels()
+        # Brings numba, which a GPU's rank does without.
+        from .preparation_bench import Bench
+
         self._plan = plan
         self._statistics = Statistics.empty(plan.count)
         self._counts: NDArray = np.zeros((plan.count, *plan.measured.shape), plan.kept(double))
         self._total = np.zeros(plan.measured.shape)
         self._gaps = [np.empty(0, np.int32)] * plan.count
-        self._bench = kernels.Bench(plan, plan.readable, self._counts.dtype)
+        self._bench = Bench(plan, plan.readable, self._counts.dtype)
         self._room = np.empty(0, np.uint8)
 
     def room(self, count: int, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
@@ -244,10 +243,3 @@ class HostPreparation:
             photons=s.photons[good] * plan.scale[good],
             saturated_pixels=int(s.saturated[good].sum()),
         )
-
-
-def _kernels() -> ModuleType:
-    """Return the loops over pixels. They bring numba, which a GPU's rank does without."""
-    from . import preparation_kernels
-
-    return preparation_kernels
