@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -129,7 +130,7 @@ class Recipe(BaseModel):
     hot_pixels: Annotated[
         float | None,
         Field(gt=1, description="pixels whose mean exceeds this many times their neighbours' are "
-                                "masked; none: not looked for"),
+                                "masked; inf: not looked for"),
     ] = 10.0  # fmt: skip
     saturated_pixels: Annotated[
         Literal["mask", "refuse"],
@@ -243,6 +244,11 @@ class Recipe(BaseModel):
         if value is not None and not value[0] < value[1]:
             raise ValueError("the low bound must be below the high one")
         return value
+
+    @field_validator("hot_pixels")
+    @classmethod
+    def _finite_or_none(cls, value: float | None) -> float | None:
+        return None if value == math.inf else value  # TOML has no word for none, JSON none for inf
 
     @field_validator("zero_regions")
     @classmethod

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ..scan import Scan
-from .motion import Line, motor_names
+from .motion import Line
+from .motors import motor_names
 from .per_event import has_positions, read_events
 from .starts import number_announced, scan_type
 from .tables import Names, Table

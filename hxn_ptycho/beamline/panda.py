@@ -10,7 +10,8 @@ from pydantic import Field
 from ..scan import Scan
 from .assembly import make_scan
 from .detectors import find_detector, has_diffraction
-from .motion import Line, announced, find_motors, from_encoder, known_motors, raster
+from .motion import Line, announced, from_encoder, raster
+from .motors import find_motors, known_motors
 from .starts import number_announced, scan_type
 from .tables import Names, Table
 

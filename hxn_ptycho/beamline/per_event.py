@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..scan import Scan, ScanError
 from .assembly import make_scan
 from .detectors import find_detector, has_diffraction
-from .motion import Line, find_motors, from_column, from_encoder, known_motors
+from .motion import Line, from_column, from_encoder
+from .motors import find_motors, known_motors
 
 if TYPE_CHECKING:
     from .config import BeamlineConfig

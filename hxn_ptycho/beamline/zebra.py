@@ -10,17 +10,8 @@ from pydantic import Field
 from ..scan import Scan, ScanError
 from .assembly import make_scan
 from .detectors import find_detector, has_diffraction
-from .motion import (
-    Line,
-    Track,
-    announced,
-    find_motors,
-    from_column,
-    from_encoder,
-    known_motors,
-    motor_names,
-    raster,
-)
+from .motion import Line, Track, announced, from_column, from_encoder, raster
+from .motors import find_motors, known_motors, motor_names
 from .starts import number_announced, scan_type
 from .tables import Names, Table
 

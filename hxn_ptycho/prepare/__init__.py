@@ -13,7 +13,6 @@ from ..launch import engine_of
 from ..recipe import Recipe, RecipeError
 from ..scan import Scan
 from ..solver.job import START_FILE, Job, write_arrays
-from .looking import Look, look
 from .machine import choose_device, choose_ranks, resolve
 from .paths import absolute_files
 from .plan import Plan, make_plan
@@ -22,13 +21,11 @@ from .starts import Start, object_start, probe_start
 from .window import choose_window
 
 __all__ = [
-    "Look",
     "Plan",
     "absolute_files",
     "choose_device",
     "choose_ranks",
     "choose_window",
-    "look",
     "make_plan",
     "override",
     "prepare",

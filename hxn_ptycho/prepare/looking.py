@@ -1,4 +1,7 @@
-"""A look at a scan's frames before it is reconstructed: what would be done to them."""
+"""A look at a scan's frames before it is reconstructed: what would be done to them.
+
+Not among the names of `prepare`, as it needs matplotlib, which a compute host may lack.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ..catalog import Catalogs, find_run, open_catalog, start_document
 from ..home import Home
 from ..plot import sample_name, show
 from ..plot.frames import figure_frames
-from ..prepare import Look, look
+from ..prepare.looking import Look, look
 from ..recipe import Recipe
 from .choosing import choose_recipe
 

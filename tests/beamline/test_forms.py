@@ -82,6 +82,19 @@ def test_its_documents_say_that_it_is_ptychography(measured: Measured) -> None:
     assert not is_ptychography({**start, "scan": {"type": "2D_STEP"}}, descriptors)
 
 
+def test_motors_in_the_baseline_are_no_positions(measured: Measured) -> None:
+    station, _ = measured
+    start, descriptors = station.named("start")[0], station.named("descriptor")
+    baseline = next(each for each in descriptors if each["name"] == "baseline")
+    assert "zpssx" in baseline["data_keys"]
+    frames_only = [
+        {**each, "data_keys": {k: v for k, v in each["data_keys"].items() if k == "merlin1"}}
+        for each in descriptors
+        if each["name"] != "baseline"
+    ]
+    assert not is_ptychography(start, [baseline, *frames_only])
+
+
 def test_without_a_diffraction_detector_it_is_not(measured: Measured) -> None:
     station, _ = measured
     start, descriptors = station.named("start")[0], station.named("descriptor")

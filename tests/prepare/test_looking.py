@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hxn_ptycho.prepare import look, prepare
+from hxn_ptycho.prepare import prepare
+from hxn_ptycho.prepare.looking import look
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.scan import ScanError
 from hxn_ptycho.simulate import dataset
