@@ -205,8 +205,9 @@ __device__ void sum_frames(const T* __restrict__ counts, const double* __restric
     seen[static_cast<size_t>(blockIdx.y) * pixels + i] = times;
 }
 
+// One block a multiprocessor will do: unless told so, ptxas spills registers to have two on Ampere.
 #define WITH_NAME(NAME, CORRECTS, IN_TYPE, OUT_TYPE)                                               \
-    extern "C" __global__ void __launch_bounds__(1024) NAME(                                       \
+    extern "C" __global__ void __launch_bounds__(1024, 1) NAME(                                    \
         const IN_TYPE* frames, const int* source, const float* dark, const float* flat,            \
         const double* scale, OUT_TYPE* counts, Statistics* statistics, double unmeasured,          \
         Limit<IN_TYPE> limit, double threshold, int masks, int parts, int frame_pixels,            \

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,6 +70,7 @@ class CpuDevice:
         self._half, self._turned = np.zeros((2, waves, strips, n, 2, LANES), real)
         self._psi = np.empty((len(views.counts), waves, strips, n, 2, LANES), real)
         self._measured = kernels.pack_mask(views.measured, real)
+        self._measured_here = np.zeros_like(self._measured)
         self._probe_sums: Sums | None = None
         self._average = Average()
         self._change = (np.zeros(len(probe)), np.zeros(len(obj)))
@@ -164,11 +162,10 @@ class CpuDevice:
         wrong = total = 0.0
         for j in range(len(views.counts)):
             self._to_half_spectra(j, self._psi[j], one, zero)
-            with self._measured_in(j) as measured:
-                part = kernels.misfit(
-                    self._half, views.counts[j], views.scale[j], measured, self._plan,
-                    self._strip_b,
-                )  # fmt: skip
+            part = kernels.misfit(
+                self._half, views.counts[j], views.scale[j], self._measured_in(j), self._plan,
+                self._strip_b,
+            )  # fmt: skip
             wrong += part[0]
             total += part[1]
         return wrong, total
@@ -200,6 +197,8 @@ class CpuDevice:
             return
         views, psi, part = self._views, self._psi[0].copy(), np.zeros_like(self._probe_strips)
         row, column = views.positions[0]
+        if views.gaps is not None:
+            kernels.unmark(self._measured_here, views.gaps.pixels[:0])
         self._move_view(0, psi, part)
         kernels.misfit(
             self._half, views.counts[0], views.scale[0], self._measured, self._plan, self._strip_b
@@ -214,27 +213,24 @@ class CpuDevice:
         views = self._views
         row, column = views.positions[j]
         self._to_half_spectra(j, psi, *self._reflect)
-        with self._measured_in(j) as measured:
-            kernels.project(
-                self._turned, self._half, views.counts[j], views.scale[j], measured,
-                self._constrained, self._free, self._plan, self._strip_b,
-            )  # fmt: skip
+        kernels.project(
+            self._turned, self._half, views.counts[j], views.scale[j], self._measured_in(j),
+            self._constrained, self._free, self._plan, self._strip_b,
+        )  # fmt: skip
         kernels.to_waves(
             psi, self._turned, self._keep, self._object_planes, row, column, part,
             self._plan, self._strip_b,
         )  # fmt: skip
 
-    @contextmanager
-    def _measured_in(self, j: int) -> Iterator[NDArray]:
-        """Give the mask of view j: that of all, from which the view's own gaps are taken."""
+    def _measured_in(self, j: int) -> NDArray:
+        """Return the mask of view j, until the next call: that of all, less the view's own gaps."""
         gaps = self._views.gaps
         pixels = None if gaps is None else gaps.of_frame(j)
         if pixels is None or not len(pixels):
-            yield self._measured
-            return
-        kernels.set_mask(self._measured, pixels, self._real(0))
-        yield self._measured
-        kernels.set_mask(self._measured, pixels, self._real(1))
+            return self._measured
+        self._measured_here[:] = self._measured
+        kernels.unmark(self._measured_here, pixels)
+        return self._measured_here
 
     def _set_probe(self, probe: Complex) -> None:
         self._probe = probe

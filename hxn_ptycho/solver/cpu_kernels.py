@@ -68,12 +68,12 @@ def unpack_object(packed: NDArray, kind: type[np.complexfloating]) -> NDArray:
 
 
 @njit(cache=True, nogil=True)
-def set_mask(packed, pixels, value):  # type: ignore[no-untyped-def]
-    """Set pixels ``ky n + kx`` of a mask as `pack_mask` packs it."""
+def unmark(packed, pixels):  # type: ignore[no-untyped-def]
+    """Take pixels ``ky n + kx`` from a mask as `pack_mask` packs it."""
     n = packed.shape[1]
     for pixel in pixels:
         y, x = pixel // n, pixel % n
-        packed[x // LANES, y, x % LANES] = value
+        packed[x // LANES, y, x % LANES] = 0
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)

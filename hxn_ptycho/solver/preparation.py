@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame_plan import FramePlan
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = [
     "FramePlan", "Gaps", "HostPreparation", "Preparation", "Prepared", "Statistics",
@@ -59,8 +56,6 @@ class Statistics:
 
     Attributes
     ----------
-    peak : ndarray (count,), float64
-        The largest number of counts, as prepared.
     low : ndarray (count,), float64
         The smallest number of counts, as on file, if below 0; else 0.
     non_finite : ndarray (count,), int64
@@ -70,10 +65,9 @@ class Statistics:
     left : ndarray (count,), int64
         Pixels of the window that were measured in this frame.
     photons : ndarray (count,), float64
-        The sum of the counts, as prepared, not scaled.
+        The sum of the counts, as prepared, not scaled; of bad frames anything.
     """
 
-    peak: NDArray[np.float64]
     low: NDArray[np.float64]
     non_finite: NDArray[np.int64]
     saturated: NDArray[np.int64]
@@ -83,8 +77,8 @@ class Statistics:
     @classmethod
     def empty(cls, count: int) -> Statistics:
         """Return zeros for `count` frames, to be filled in."""
-        real, whole = np.zeros((3, count)), np.zeros((3, count), np.int64)
-        return cls(real[0], real[1], whole[0], whole[1], whole[2], real[2])
+        real, whole = np.zeros((2, count)), np.zeros((3, count), np.int64)
+        return cls(real[0], whole[0], whole[1], whole[2], real[1])
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,9 @@ def bad_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
 def empty_frames(statistics: Statistics, plan: FramePlan) -> dict[int, str]:
     """Say which frames, of those that are not bad, have no counts."""
     s = statistics
-    none = ~is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated) & (s.peak == 0)
+    none = ~is_bad(s.non_finite, s.low, s.saturated, s.left, plan.masks_saturated) & (
+        s.photons == 0
+    )
 
     def fault(j: int) -> str:
         return f"is empty but for {_saturated(s, j, plan)}" if s.saturated[j] else "is empty"
@@ -198,13 +194,15 @@ class HostPreparation:
     """
 
     def __init__(self, plan: FramePlan, double: bool = False) -> None:
-        kernels = _kernels()
+        # Brings numba, which a GPU's rank does without.
+        from .preparation_bench import Bench
+
         self._plan = plan
         self._statistics = Statistics.empty(plan.count)
         self._counts: NDArray = np.zeros((plan.count, *plan.measured.shape), plan.kept(double))
         self._total = np.zeros(plan.measured.shape)
         self._gaps = [np.empty(0, np.int32)] * plan.count
-        self._bench = kernels.Bench(plan, plan.readable, self._counts.dtype)
+        self._bench = Bench(plan, plan.readable, self._counts.dtype)
         self._room = np.empty(0, np.uint8)
 
     def room(self, count: int, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
@@ -245,10 +243,3 @@ class HostPreparation:
             photons=s.photons[good] * plan.scale[good],
             saturated_pixels=int(s.saturated[good].sum()),
         )
-
-
-def _kernels() -> ModuleType:
-    """Return the loops over pixels. They bring numba, which a GPU's rank does without."""
-    from . import preparation_kernels
-
-    return preparation_kernels

@@ -82,13 +82,12 @@ def check(found: Prepared, frames: np.ndarray, o: Options, scale: np.ndarray, rt
         np.testing.assert_array_equal(gaps, wanted)
 
 
+# Few types: a processor compiles some seconds for each. Those of the GPU are in tests/gpu.
 _EXTREMES = {
     "bool": [],
     "uint8": [255, 254],
     "uint16": [65535, 65534],
-    "uint32": [2**32 - 1, 2**32 - 2, 2**31],
-    "int32": [-1, -1000000, 2**31 - 1],
-    "int64": [-7, 2**62, 2**63 - 1, 2**63 - 2],
+    "int32": [-1, -1000000, 2**31 - 1, 2**31 - 2],
     "uint64": [2**64 - 1, 2**64 - 2, 2**53 + 1],
     "float32": [np.nan, np.inf, -np.inf, -1.5, 1e30, -3e38],
 }
@@ -161,12 +160,11 @@ def test_a_large_frame_is_turned_and_binned_as_a_small_one(orientation, binning)
 
 def test_of_several_faults_the_gravest_is_named():
     statistics = Statistics(
-        peak=np.array([0.0, 0, 32767, 9, 0, 9, 0, 0]),
         low=np.array([-4.0, 0, 0, -4, -4, 0, 0, 0]),
         non_finite=np.array([3, 0, 0, 0, 0, 0, 0, 0]),
         saturated=np.array([0, 0, 2, 0, 0, 0, 64, 3]),
         left=np.array([64, 64, 62, 64, 64, 64, 0, 61]),
-        photons=np.zeros(8),
+        photons=np.array([0.0, 0, 32767, 9, 0, 9, 0, 0]),
     )
     o = Options(crop=(0, 0, 8), window=8)
     plan = plan_of(o, (8, 8), "int16", np.ones(8))
@@ -193,9 +191,8 @@ def test_of_several_faults_the_gravest_is_named():
         ("float32", np.nan, "has 2 pixels that are not finite"),
         ("float64", 1e300, "has 2 pixels that are not finite"),  # kept in 32 bits
         ("int32", -7, "has negative counts, down to -7"),
-        ("int64", -7, "has negative counts, down to -7"),
         ("uint16", 65535, "is saturated: 2 pixels at 65535"),
-        ("uint32", 2**32 - 1, f"is saturated: 2 pixels at {2**32 - 1}"),
+        ("int32", 2**31 - 1, f"is saturated: 2 pixels at {2**31 - 1}"),
         ("uint64", 2**64 - 1, f"is saturated: 2 pixels at {2**64 - 1}"),
     ],
 )
@@ -234,12 +231,25 @@ def test_counts_near_the_largest_of_their_type_are_told_apart_exactly():
     assert prepare(frames, o).saturated_pixels == 2
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64"])
 def test_binned_counts_do_not_overflow(dtype):
     value = np.iinfo(dtype).max - 1
     frames = np.full((2, 8, 8), value, dtype)
-    counts = prepare(frames, Options(crop=(0, 0, 8), window=2, binning=4), double=True).counts
-    np.testing.assert_allclose(counts, 16.0 * float(value), rtol=1e-7)
+    counts = prepare(frames, Options(crop=(0, 0, 8), window=2, binning=4)).counts
+    np.testing.assert_allclose(counts, 16.0 * float(value), rtol=1e-6)
+
+
+def test_with_double_precision_counts_are_as_precise():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 60000, size=(3, 20, 20)).astype(np.uint16)
+    o = Options(
+        crop=(0, 0, 20), window=10, binning=2, threshold=90000.0, orientation="rot270",
+        dark=rng.uniform(0, 5, (20, 20)).astype(np.float32),
+        flat=rng.uniform(0.5, 2, (20, 20)).astype(np.float32),
+    )  # fmt: skip
+    found = prepare(frames, o, double=True)
+    assert found.counts.dtype == np.float64
+    check(found, frames, o, np.ones(3), rtol=1e-12)
 
 
 def test_the_type_of_the_counts_is_that_on_file_where_nothing_is_computed():

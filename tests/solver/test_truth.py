@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,16 +10,20 @@ from hxn_ptycho.home import Home
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe, ZonePlate
 from hxn_ptycho.simulate import Dataset, dataset
-from hxn_ptycho.solver.job import ResultData
+from hxn_ptycho.solver.job import ResultData, read_progress
 from hxn_ptycho.solver.metrics import object_error
 
 from .program import run_solver
 
 
-def reconstruct(data: Dataset, home: Home, name: str, **keys) -> ResultData:
-    """Reconstruct on two ranks."""
+def reconstruct(data: Dataset, home: Home, name: str, frames=None, **keys) -> ResultData:
+    """Reconstruct on two ranks; `frames`: instead of the data's own."""
     folder = home.jobs / name
     scan = data.scan(home.data / f"{name}.h5")
+    if frames is not None:
+        with h5py.File(home.data / f"{name}.h5", "a") as file:
+            del file["entry/data/data"]
+            file["entry/data/data"] = frames
     recipe = Recipe(ranks=2, **keys)
     prepare(scan, recipe, folder, job_uid=name, derived_uid=name, home=home)
     done = run_solver(folder, 2)
@@ -67,6 +72,34 @@ def test_the_powers_put_in_are_found(home):
     )  # fmt: skip
     np.testing.assert_allclose(result.probe_power, data.powers, rtol=0.10)
     assert error_against(data, result, shift=True) < 0.03
+
+
+def test_saturated_pixels_of_single_frames_cost_nothing(home):
+    """Some 35 of each frame read 65535. Masked, the picture is that of the true counts."""
+    data = dataset(n=64, grid=(14, 14), probe_modes=1, photons=3e6, step_px=4)
+    keys = {"iterations": 60, "algorithm": "RAAR", "beta": 0.75, **optics(data)}
+    over = data.frames >= 0.8 * np.median(data.frames.max(axis=(1, 2)))
+    assert over.any(axis=(1, 2)).all()
+    assert not over.all(axis=0).any()
+    marked = np.where(over, 65535, data.frames).astype(np.uint16)
+    errors = {}
+    for name, frames in (
+        ("true", data.frames),
+        ("masked", marked),
+        ("as counts", marked.astype(np.uint32)),  # a type of which 65535 is not the largest
+    ):
+        result = reconstruct(data, home, name, frames, **keys)
+        errors[name] = error_against(data, result, shift=True)
+    assert errors["masked"] < 1.1 * errors["true"]
+    assert errors["as counts"] > 5 * errors["true"]
+    said = {
+        name: next(
+            line for line in read_progress(home.jobs / name)[0] if line["event"] == "started"
+        )
+        for name in errors
+    }
+    assert said["masked"]["saturated_pixels"] == np.count_nonzero(over)
+    assert said["as counts"]["saturated_pixels"] == 0
 
 
 def test_a_beam_that_moves_needs_its_modes(home):

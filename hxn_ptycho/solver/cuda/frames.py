@@ -153,7 +153,7 @@ class GpuPreparation:
         for array in (self._source, self._dark, self._flat, self._scale, self._statistics):
             if array is not None:
                 array.free()
-        names = ("peak", "low", "non_finite", "saturated", "photons")
+        names = ("low", "non_finite", "saturated", "photons")
         statistics = Statistics(
             left=np.count_nonzero(plan.measured) - table["missed"],
             **{name: table[name] for name in names},
