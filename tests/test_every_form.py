@@ -53,7 +53,6 @@ class Case:
     files: dict[str, np.ndarray] = field(default_factory=dict)
     upset: Callable[[Station], None] = lambda station: None
     like: str = "plain"
-    pixels: int = PIXELS
 
 
 def drop_readings(station: Station) -> None:
@@ -79,11 +78,14 @@ def at(pixels: tuple[tuple[int, int], ...]) -> np.ndarray:
     return frame
 
 
+# A binned pixel adds up what is no longer coherent: it takes modes, and iterations.
+MANY_MODES = {"probe_modes": 4, "iterations": 200, "error_every": 200}
+
 PLAIN = {
     "plain": Case(),
     "small window": Case(keys={"window": 56}),
     "small window, turned": Case(keys={"window": 56}, upset=turn_sample),
-    "coarse": Case(pixels=PIXELS // 2),  # which sees at 0.5 m what the binned one sees at 1 m
+    "far": Case(keys={**MANY_MODES, "distance_m": 1.0}, upset=move_away),
 }
 CASES = {
     "ion chamber": Case(upset=drop_readings),
@@ -98,7 +100,9 @@ CASES = {
     "centre": Case(Faults(beam_offset=(-3, 4)), {"window": 56}, like="small window"),
     "turned": Case(Faults(orientation="rot90"), {"orientation": "rot90"}),
     "mirrored": Case(Faults(orientation="flip_x"), {"orientation": "flip_x"}),
-    "binning": Case(keys={"distance_m": 1.0, "binning": 2}, upset=move_away, like="coarse"),
+    "binning": Case(
+        keys={**MANY_MODES, "distance_m": 1.0, "binning": 2}, upset=move_away, like="far"
+    ),
     "empty frames": Case(Faults(empty_frames=(0, 77, 78, 143))),
     "threshold": Case(Faults(dark=np.full(SHAPE, 0.05)), {"threshold": 0.5}),
     "angle": Case(upset=turn_sample),
@@ -163,7 +167,7 @@ class Beamline:
             files[key] = str(home.data / f"{label} {key}.npy")
             np.save(files[key], frame)
         folder = home.jobs / label
-        recipe = Recipe.make(**RECIPE, **case.keys, **files)
+        recipe = Recipe.make(**{**RECIPE, **case.keys, **files})
         prepare(scan, recipe, folder, job_uid=label, derived_uid=label, home=home)
         done = run_solver(folder, 1)
         assert done.returncode == 0, done.stderr

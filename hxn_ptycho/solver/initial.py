@@ -19,6 +19,18 @@ def probe_from_data(mean_intensity: NDArray[np.float64]) -> Complex:
     return np.fft.fftshift(np.fft.ifft2(np.sqrt(mean_intensity), norm="ortho"))
 
 
+def binning_ramp(n: int, binning: int) -> Complex:
+    """Return the ramp (n, n) that a probe has in the solver when pixels are binned.
+
+    A binned pixel k adds up detector pixels whose middle is k + d, d = (b - 1) / (2 b), binned
+    pixels from the direct beam, and counts, along each axis,
+    ``|F psi (k + d)|^2 = |F [psi exp(-2 pi i d x / n)] (k)|^2``: the exit wave's ramp is the
+    probe's. Times its conjugate, a probe is again that of the beam. Ones without binning.
+    """
+    line = np.exp(-1j * np.pi * (1 - 1 / binning) / n * (np.arange(n) - n // 2))
+    return np.outer(line, line)
+
+
 def random_probe(mean_intensity: NDArray[np.float64], generator: np.random.Generator) -> Complex:
     """Return a probe whose far field has the mean amplitude and a smooth random phase."""
     n = len(mean_intensity)

@@ -137,6 +137,7 @@ def _reconstruct(
     on_device = max(communicator.gather(backend.peak_bytes()))
     if progress is None:
         return None
+    probe = probe * initial.binning_ramp(job.fft_window, recipe["binning"]).conj()
     kind = np.complex128 if recipe["precision"] == "double" else np.complex64
     result = ResultData(
         object=obj.astype(kind),
@@ -266,6 +267,7 @@ def _first_guesses(
                 f"the first probe is {given.shape[1:]} for a window of {job.fft_window}",
                 "prepare the job again",
             )
+        given = given * initial.binning_ramp(job.fft_window, recipe["binning"])
     elif recipe["probe"] == "random":
         given = initial.random_probe(light.mean_intensity, generator)[None]
     else:

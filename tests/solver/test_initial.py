@@ -73,3 +73,18 @@ def test_a_given_object_is_laid_where_it_was(offset, there, here):
     wanted = np.ones((10, 12), complex)
     wanted[there] = given_object[0][here]
     np.testing.assert_array_equal(found[0], wanted)
+
+
+@pytest.mark.parametrize("binning", [1, 2, 3, 4])
+def test_a_binned_pixel_is_where_the_ramp_puts_it(binning: int) -> None:
+    """A wave of which one detector pixel is bright, and the same wave where they are binned."""
+    small = 24
+    ramp = initial.binning_ramp(small, binning)
+    x = np.arange(small) - small // 2
+    for pixel in (0, 3, -5):
+        middle = pixel + (binning - 1) / (2 * binning)  # binned pixels from the direct beam
+        wave = np.exp(2j * np.pi * middle * x / small)  # as bright at `middle` as can be
+        beam = np.outer(wave, wave)
+        far = np.abs(np.fft.fft2(np.fft.ifftshift(beam * ramp)))
+        assert np.unravel_index(far.argmax(), far.shape) == (pixel % small, pixel % small)
+        assert far.max() == pytest.approx(small**2)  # nothing is left beside it
