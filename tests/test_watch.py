@@ -16,7 +16,7 @@ from rich.console import Console
 from hxn_ptycho.home import Home
 from hxn_ptycho.queue import Queue, QueuedJob
 from hxn_ptycho.recipe import Recipe
-from hxn_ptycho.solver.job import ProgressWriter
+from hxn_ptycho.solver.job import ProgressWriter, ResultData
 from hxn_ptycho.watch import ProgressBar, Watched, print_summary, wait
 
 from .result_files import write_result
@@ -52,8 +52,8 @@ class Acting:
             seconds=0.5 * iteration,
         )
 
-    def finish(self, state: Any = "done", reason: str = "") -> QueuedJob:
-        file = write_result(self.home.results) if state == "done" else ""
+    def finish(self, state: Any = "done", reason: str = "", **changes: Any) -> QueuedJob:
+        file = write_result(self.home.results, **changes) if state == "done" else ""
         return self.queue.finish(self.job, state, reason, result_file=file)
 
     def __enter__(self) -> Acting:
@@ -134,6 +134,15 @@ def test_the_summary_says_what_one_needs(home: Home) -> None:
         assert needed in text
     Path(job.result_file).unlink()
     assert "not a readable result" in printed(job)
+
+
+def test_the_summary_says_what_was_left_out(home: Home) -> None:
+    with Acting(home) as worker:
+        worker.claim()
+        job = worker.finish(frames_dropped=3, saturated_pixels=1234)
+    text = printed(job)
+    views = len(ResultData.read(job.result_file).positions)
+    assert f"3 of {views + 3} frames dropped; 1,234 saturated pixels of single frames" in text
 
 
 def test_the_summary_of_a_failure_says_why(home: Home) -> None:

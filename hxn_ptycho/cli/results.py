@@ -204,6 +204,10 @@ def details(result: Result, picture: Path | None = None) -> Any:
         "recipe": f"{result.algorithm}, {result.probe_modes} probe modes, "
         f"{result.iterations} iterations",
         "error_fourier": _number(result.error_fourier, ".4f"),
+        "frames dropped": fields.get("frames_dropped") or "",
+        "saturated": f"{fields['saturated_pixels']} pixels of single frames left out"
+        if fields.get("saturated_pixels")
+        else "",
         "seconds": _number(result.seconds, ".1f"),
         "finished": when(fields.get("time")),
         "result": result.result_file,

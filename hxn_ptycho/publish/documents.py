@@ -125,6 +125,8 @@ def read_result(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
                 "device": str(attributes["device"]),
                 "communicator": str(attributes["communicator"]),
                 "ranks": int(attributes["ranks"]),
+                "frames_dropped": int(attributes.get("frames_dropped", 0)),
+                "saturated_pixels": int(attributes.get("saturated_pixels", 0)),
                 "recipe": json.loads(attributes["recipe"]),
             }
     except FileNotFoundError as error:

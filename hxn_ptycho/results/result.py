@@ -225,6 +225,8 @@ class Result:
             "probe_power": self._facts.get("probe_power"),
             "device": self._facts.get("device") or self.start["analysis"]["device"],
             "ranks": self._facts.get("ranks") or self.start["analysis"]["ranks"],
+            "frames_dropped": self._facts.get("frames_dropped"),
+            "saturated_pixels": self._facts.get("saturated_pixels"),
             "time": self.time,
         }
 

@@ -162,6 +162,8 @@ def _reconstruct(
         seconds=seconds,
         seconds_total=start.elapsed,
         error_fourier=error,
+        frames_dropped=len(bad) + len(empty),
+        saturated_pixels=saturated,
     )
     path = result.write(folder)
     if (kernels := backend.profile()) is not None:

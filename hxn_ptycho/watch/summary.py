@@ -46,6 +46,7 @@ def _outcome(job: QueuedJob) -> list[tuple[str, str]]:
             ("errors", _errors(result)),
             ("probe modes", modes),
             ("object", f"{result.object.shape[1]} x {result.object.shape[2]} of {size} nm (y, x)"),
+            *_left_out(result),
             ("time", _times(job, result)),
             ("result", job.result_file),
         ]
@@ -60,6 +61,17 @@ def _errors(result: ResultData) -> str:
         f"Fourier {result.error_fourier:.4f}, change of the probe {probe:.2g}, of the object "
         f"{obj:.2g}"
     )
+
+
+def _left_out(result: ResultData) -> list[tuple[str, str]]:
+    """Return what was left out of the data, if anything was."""
+    parts = []
+    if result.frames_dropped:
+        total = len(result.positions) + result.frames_dropped
+        parts.append(f"{result.frames_dropped} of {total} frames dropped")
+    if result.saturated_pixels:
+        parts.append(f"{result.saturated_pixels:,} saturated pixels of single frames not used")
+    return [("left out", "; ".join(parts) + " (see solver.log)")] if parts else []
 
 
 def _times(job: QueuedJob, result: ResultData) -> str:

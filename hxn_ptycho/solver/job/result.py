@@ -48,6 +48,10 @@ class ResultData:
         From the start of the program to the writing of this file.
     error_fourier : float
         Of the published probe and object.
+    frames_dropped : int
+        Frames of the scan that could not be used, or were empty.
+    saturated_pixels : int
+        How many pixels were left out of single frames.
     """
 
     object: NDArray[np.complexfloating]
@@ -72,6 +76,8 @@ class ResultData:
     seconds: float
     seconds_total: float
     error_fourier: float
+    frames_dropped: int = 0
+    saturated_pixels: int = 0
 
     _ATTRIBUTES = (
         "pixel_size",
@@ -87,6 +93,7 @@ class ResultData:
         "seconds_total",
         "error_fourier",
     )
+    _LATER = ("frames_dropped", "saturated_pixels")  # which results of the first versions lack
     _DATASETS = (
         # field, dataset, units, axes
         ("object", "object", "1", "mode,y,x"),
@@ -106,7 +113,7 @@ class ResultData:
         with WholeFile(path) as file:
             for name, dataset, units, axes in self._DATASETS:
                 put(file, dataset, getattr(self, name), units, axes)
-            for name in self._ATTRIBUTES:
+            for name in (*self._ATTRIBUTES, *self._LATER):
                 file.attrs[name] = getattr(self, name)
             file.attrs["recipe"] = json.dumps(self.recipe)
         return path
@@ -123,7 +130,8 @@ class ResultData:
         try:
             with h5py.File(path, "r") as file:
                 arrays = {name: file[dataset][()] for name, dataset, *_ in cls._DATASETS}
-                values = {name: _plain(file.attrs[name]) for name in cls._ATTRIBUTES}
+                there = (*cls._ATTRIBUTES, *(name for name in cls._LATER if name in file.attrs))
+                values = {name: _plain(file.attrs[name]) for name in there}
                 recipe = json.loads(file.attrs["recipe"])
         except (OSError, KeyError) as error:
             raise JobError(f"{path} is not a readable result: {error}") from error
