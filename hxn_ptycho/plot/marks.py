@@ -50,7 +50,7 @@ def scale_bar(axes: Axes, width: float) -> None:
     low, high = axes.get_ylim()
     place = axes.get_position()
     across, up = width / (place.width * WIDTH), (high - low) / (place.height * HEIGHT)  # m / inch
-    narrow = place.width * WIDTH < 1.5
+    narrow = place.width * WIDTH < 1.49  # inches; 1.5 itself is wide, however it is rounded
     length = round_length((0.6 if narrow else 0.3) * width)
     offset = min(0.12, 0.08 * place.width * WIDTH)
     x, y, thick = offset * across, 0.1 * up, (0.035 if narrow else 0.055) * up
