@@ -151,7 +151,7 @@ class Beamline:
         (home.root / "hxn.toml").write_text(detectors)
         station = make_station(
             home.data / label,
-            case.pixels,
+            PIXELS,
             seed=1,
             form=form,
             faults=case.faults,

@@ -72,10 +72,9 @@ def save(report: OrientationReport, path: str | os.PathLike[str], *, dpi: float 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ..plot import PlotError
     from ..plot.marks import FAINT, HEIGHT, INK, MARGIN, WIDTH
+    from ..plot.saving import save_figure
 
-    target = Path(path)
     canvas = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
     FigureCanvasAgg(canvas)
     left = MARGIN / WIDTH
@@ -87,19 +86,7 @@ def save(report: OrientationReport, path: str | os.PathLike[str], *, dpi: float 
             first = place == 0 and report.orientation
             name = report.orientation if first else f"{ranked.orientation} | {ranked.twin}"
             _draw(canvas, place, ranked, ranked.picture, str(name))
-    kind = target.suffix.lstrip(".").lower()
-    if kind not in canvas.canvas.get_supported_filetypes():
-        raise PlotError(f"{target.name}: name the picture .png, .pdf or .svg, not {kind or 'bare'}")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        try:
-            canvas.savefig(partial, dpi=dpi, format=kind)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise PlotError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target
+    return save_figure(canvas, path, dpi)
 
 
 def verdict(report: OrientationReport) -> str:
