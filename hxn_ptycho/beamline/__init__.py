@@ -7,6 +7,7 @@ reads which. What the documents do not say (encoders, directions, detectors) is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from .starts import scan_type
 
 if TYPE_CHECKING:
     from databroker import Broker
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "PACKAGED",
@@ -123,6 +126,8 @@ def read_scan(
             check_ended(start, stop)
         if not run.keys:
             raise ScanError(f"{run.name} has no data: it ended before its first frame was stored")
+        for note in (stop or {}).get("storage_notes", ()):  # what the catalog found odd
+            log.warning("%s: %s", run.name, note)
         scan = replace(flavour.read(replace(run, start=as_read)), start=dict(start))
     except CatalogError as error:
         raise ScanError(str(error)) from error

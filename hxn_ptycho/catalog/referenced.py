@@ -103,6 +103,7 @@ class ReferencedArray:
         begin, first = 0, ""
         unread: list[File] = []
         short: list[tuple[File, int]] = []
+        longer: list[tuple[File, int]] = []
         for file in self.files.values():
             file.found = _look_up(file, roots, first)
             first = first or file.dataset
@@ -111,6 +112,8 @@ class ReferencedArray:
                 file.found = declared(data_key, file.resource, file.used if self.by_point else None)
             elif file.used > file.found.shape[0] and not self.several:
                 short.append((file, file.found.shape[0]))
+            elif self.several and file.found.shape[0] > file.used:
+                longer.append((file, file.found.shape[0]))
             file.length = file.found.shape[0]
             if self.by_point and not self.several:
                 # A detector may still be writing what events tell of already.
@@ -129,6 +132,12 @@ class ReferencedArray:
             yield (
                 f"{self.key}: {_some([file.path for file, _ in short])} had {length} frames when "
                 f"the scan was stored, and events refer to {file.used}"
+            )
+        if longer:
+            file, length = longer[0]
+            yield (
+                f"{self.key}: {_some([file.path for file, _ in longer])} has {length} frames or "
+                f"readings, and events refer to the first {file.used}: the others are not used"
             )
         names = Counter(file.dataset for file in self.files.values())
         if len(names) > 1:

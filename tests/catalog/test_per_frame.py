@@ -163,6 +163,18 @@ def test_a_stopped_scans_last_row_is_shorter(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames_of(out, "enc1"), scan.positions["enc1"])
 
 
+def test_readings_that_no_event_refers_to_are_told(tmp_path: Path) -> None:
+    scan = make_zebra_scan(tmp_path)
+    with h5py.File(scan.files["sclr1-1"], "r+") as file:
+        readings = file["sclr1_ch4"][()]
+        del file["sclr1_ch4"]
+        file["sclr1_ch4"] = np.append(readings, 1000.0)
+    out, (note,) = translate(scan.documents)
+    assert "sclr1_ch4: " in note
+    assert "6 frames or readings, and events refer to the first 5" in note
+    np.testing.assert_array_equal(frames_of(out, "sclr1_ch4"), scan.encoders["sclr1_ch4"])
+
+
 def test_a_row_without_an_event_is_not_taken(tmp_path: Path) -> None:
     scan = make_zebra_scan(tmp_path, one_file=True)
     second = scan.named("event")[2]  # baseline, first row, second row
