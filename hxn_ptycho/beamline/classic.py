@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from ..scan import Scan
 from .motion import Line
 from .motors import motor_names
-from .per_event import has_positions, read_events
+from .per_event import EventSettings, has_positions, read_events
 from .starts import number_announced, scan_type
-from .tables import Names, Table
 
 if TYPE_CHECKING:
     from .config import BeamlineConfig
@@ -22,13 +19,8 @@ NAME = "classic"
 WHAT = "a classic fly scan"
 
 
-class Settings(Table):
+class Settings(EventSettings):
     """``[classic]`` of ``hxn.toml``."""
-
-    columns: Annotated[Names, Field(min_length=1)] = ("{motor}",)
-    scale_positions: bool = False
-    samples_per_frame: Annotated[int, Field(ge=1)] = 1
-    ion_chamber: Names = ()
 
 
 def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
@@ -43,8 +35,7 @@ def takes(start: Mapping[str, Any], config: BeamlineConfig) -> bool:
 
 def diffracts(start: Mapping[str, Any], keys: Mapping[str, Any], config: BeamlineConfig) -> bool:
     """Return whether there is a diffraction detector, and positions of both motors."""
-    settings = config.settings(Settings)
-    return settings is not None and has_positions(start, keys, config, settings.columns)
+    return has_positions(start, keys, config, config.settings(Settings))
 
 
 def expected(start: Mapping[str, Any]) -> int | None:
@@ -66,14 +57,7 @@ def read(run: Run) -> Scan:
     """
     settings = run.config.settings(Settings)
     assert settings is not None
-    return read_events(
-        run,
-        _lines(run.start),
-        columns=settings.columns,
-        scaled=settings.scale_positions,
-        samples_per_frame=settings.samples_per_frame,
-        ion_chambers=settings.ion_chamber,
-    )
+    return read_events(run, _lines(run.start), settings)
 
 
 def _lines(start: Mapping[str, Any]) -> dict[str, Line]:

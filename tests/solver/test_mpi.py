@@ -13,9 +13,10 @@ from hxn_ptycho.home import Home
 from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate import dataset
-from hxn_ptycho.solver.job import ResultData, read_progress
+from hxn_ptycho.solver.job import ResultData, read_array, read_progress
 from hxn_ptycho.solver.metrics import fourier_ring_correlation, illumination, object_error
 
+from ..jobs import make_job, make_scan
 from .program import run_solver
 
 
@@ -189,3 +190,24 @@ def test_a_folder_without_a_job_is_refused(tmp_path):
     done = run_solver(tmp_path, 1)
     assert done.returncode != 0
     assert "is not a job folder" in done.stderr
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_the_published_probe_is_that_of_the_beam(home: Home, binning: int) -> None:
+    """Neither probe nor object is ever updated: what comes out is what was put in."""
+    folder = make_job(
+        home,
+        make_scan(home.data, n=64),
+        binning=binning,
+        probe="zone-plate",
+        zone_plate={
+            "diameter": 160e-6, "outer_zone_width": 80e-9, "defocus": 60e-6,
+        },
+        iterations=2, probe_start=2, object_start=2, centre_probe=False, precision="double",
+    )  # fmt: skip
+    done = run_solver(folder, 1)
+    assert done.returncode == 0, done.stderr
+    given, _ = read_array("start.h5:/probe", folder)
+    published = ResultData.read(folder / "result.h5").probe[0]
+    likeness = abs(np.vdot(given[0], published))
+    assert likeness == pytest.approx(np.linalg.norm(given[0]) * np.linalg.norm(published))
