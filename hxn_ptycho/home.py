@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -120,6 +120,69 @@ class Slurm(BaseModel):
         return self
 
 
+class Store(BaseModel):
+    """Where a catalog's runs are kept: one of ``tiled``, ``profile``, ``v0``; none: in the home."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tiled: Annotated[
+        str,
+        Field(
+            description="Address of the catalog on a Tiled server, as "
+            '"https://tiled.example.org/api/v1/metadata/hxn/raw".'
+        ),
+    ] = ""
+    profile: Annotated[
+        str,
+        Field(description='Name of a Tiled profile, and where the catalog is in it: "hxn/raw".'),
+    ] = ""
+    api_key_file: Annotated[
+        str,
+        Field(
+            description="File with the Tiled server's API key, for you alone (mode 0600). Default: "
+            "TILED_API_KEY, else what you logged in with (tiled login)."
+        ),
+    ] = ""
+    v0: Annotated[
+        str | dict[str, Any],
+        Field(
+            description="databroker.v0: the name of its configuration file, or the configuration "
+            "itself (metadatastore, assets, ...) as databroker.v0.Broker.from_config takes it."
+        ),
+    ] = ""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is in the home."""
+        return not (self.tiled or self.profile or self.v0)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Store:
+        given = [name for name in ("tiled", "profile", "v0") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both given: a catalog is in one place")
+        if self.api_key_file and not (self.tiled or self.profile):
+            raise ValueError("api_key_file is for a Tiled server: tiled or profile must say which")
+        if self.tiled and not re.match(r"https?://[^/]+", self.tiled):
+            raise ValueError(f"tiled = {self.tiled!r} is no address: it begins with https://")
+        if (
+            isinstance(self.v0, dict)
+            and self.v0
+            and not {"metadatastore", "assets"} <= set(self.v0)
+        ):
+            raise ValueError("v0 as a table needs metadatastore and assets, as databroker has them")
+        return self
+
+
+class Stores(BaseModel):
+    """``[catalogs]`` of ``config.toml``: where scans are found, and where results go."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    raw: Annotated[Store, Field(description="Scans.")] = Store()
+    processed: Annotated[Store, Field(description="Reconstructions.")] = Store()
+
+
 class Config(BaseModel):
     """What ``HOME/config.toml`` may say. Every key has a default, so that no file is needed."""
 
@@ -136,6 +199,9 @@ class Config(BaseModel):
         tuple[str, ...],
         Field(description="Folders, besides HOME/data, whose files the catalog may read."),
     ] = ()
+    catalogs: Annotated[
+        Stores, Field(description="A table: other stores for scans and results than the home.")
+    ] = Stores()
     mpiexec: Annotated[
         str,
         Field(description="The mpiexec to launch with; default: the one beside Python, then PATH."),

@@ -14,9 +14,8 @@ from urllib.parse import unquote, urlparse
 
 from . import watch
 from .beamline import expected_frames, is_ptychography
-from .catalog import CatalogError, Catalogs, check_readable
-from .catalog.embedded import HOME_KEY
-from .home import Home, find_home
+from .catalog import CatalogError, Catalogs, check_readable, describe, home_of
+from .home import Stores, find_home
 from .prepare import absolute_files, override
 from .queue import Queue, QueuedJob
 from .recipe import Recipe, RecipeError
@@ -57,11 +56,14 @@ class AutoReconstruct:
     Parameters
     ----------
     catalog : Catalogs or databroker.Broker, optional
-        Of the home whose queue and worker are used; default: ``HXN_PTYCHO_HOME``, else the user's
-        data folder.
+        Where the scans are: HXN's own ``db`` (databroker.v0), a Tiled server's, or the catalogs of
+        a home, whose queue and worker are used then; others use those of ``HXN_PTYCHO_HOME``, else
+        of the user's data folder. Default: as that home's config.toml says.
     recipe : Recipe, mapping or path, optional
         What to compute. A path is a TOML file with a ``[ptycho]`` table, read anew for each scan.
         ``md={"ptycho": {...}}`` of a plan overrides it for that scan.
+    processed : databroker.Broker, optional
+        Where results go; default: as config.toml says, else into the home.
     start_worker : bool
         Start a worker process if none serves the home.
 
@@ -81,6 +83,7 @@ class AutoReconstruct:
         catalog: Catalogs | Broker | None = None,
         recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None,
         *,
+        processed: Broker | None = None,
         start_worker: bool = True,
     ) -> None:
         if catalog is None:
@@ -88,7 +91,9 @@ class AutoReconstruct:
         elif isinstance(catalog, Catalogs):
             self.home = catalog.home
         else:
-            self.home = _home_of(catalog)
+            self.home = find_home(home_of(catalog))
+        #: Where scans are and results go; None: as config.toml says when a scan is worked on.
+        self.stores = self._stores_of(catalog, processed)
         if isinstance(recipe, str | os.PathLike):
             recipe = Path(recipe).expanduser().absolute()
         self.recipe = recipe
@@ -198,10 +203,29 @@ class AutoReconstruct:
         if refusal:
             _say(f"{scan} cannot be reconstructed: {refusal}")
         queue = Queue(self.home, timeout=_QUEUE_SECONDS)
-        job = queue.submit(uid, int(run.start.get("scan_id", 0)), recipe, refusal=refusal)
+        job = queue.submit(
+            uid,
+            int(run.start.get("scan_id", 0)),
+            recipe,
+            stores=self.stores,
+            refusal=refusal,
+        )
         self.jobs.append(job.job_uid)
         if self.start_worker:
             queue.ensure_worker()
+
+    def _stores_of(self, raw: Catalogs | Broker | None, processed: Broker | None) -> Stores | None:
+        """Return what the brokers that were given say of where they are."""
+        if isinstance(raw, Catalogs):
+            raw, processed = raw.raw, processed or raw.processed
+        if raw is None and processed is None:
+            return None
+        known = self.home.config().catalogs
+        stores = Stores(
+            raw=known.raw if raw is None else describe(raw),
+            processed=known.processed if processed is None else describe(processed),
+        )
+        return None if stores == known else stores
 
     def _recipe_for(self, start: Mapping[str, Any]) -> tuple[Recipe, str]:
         """Return the recipe of one scan, and why it cannot be used, if so."""
@@ -224,11 +248,6 @@ class AutoReconstruct:
 
 # Not attributes: a callback may be pickled, a thread may not.
 _toolbars: dict[int, watch.Toolbar] = {}
-
-
-def _home_of(broker: Broker) -> Home:
-    """Return the home whose catalog this is; the user's, if it is another's."""
-    return find_home(broker.v3.metadata.get(HOME_KEY))
 
 
 def _ipython() -> Any:

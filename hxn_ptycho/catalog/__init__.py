@@ -1,45 +1,49 @@
 """databroker behind one narrow interface: open, store, find, and say where arrays lie.
 
 `open_catalog` gives two `databroker.Broker`: ``raw`` (scans) and ``processed`` (reconstructions).
-By default they are SQLite files in the home, made on first use. What of databroker and Tiled the
+By default they are SQLite files in the home, made on first use; ``[catalogs]`` of config.toml names
+others: a Tiled server, a `databroker.v0` broker. What of databroker and Tiled the
 other rooms need is here; none of them imports either.
 """
 
 from __future__ import annotations
 
 from .arrays import ExternalArray, baseline, read, read_table, resolve
-from .embedded import PROFILE, Catalogs, install_profile, open_catalog
-from .errors import CatalogError
+from .backend import RunWriter, home_of, run_writer
+from .embedded import PROFILE, install_profile
+from .errors import CatalogAway, CatalogError
 from .find import (
     descriptors,
     find_run,
+    run_metadata,
     search,
     search_metadata,
     start_document,
     stop_document,
 )
-from .growing import GrowingRun
+from .opening import Catalogs, describe, open_catalog
 from .recorder import RunRecorder
 from .registry import AssetRegistry, asset_registry
 from .spool import pending, recover
 from .storage import check_readable, readable_storage
 from .store import insert
-from .writing import has_run, run_metadata
 
 __all__ = [
     "PROFILE",
     "AssetRegistry",
+    "CatalogAway",
     "CatalogError",
     "Catalogs",
     "ExternalArray",
-    "GrowingRun",
     "RunRecorder",
+    "RunWriter",
     "asset_registry",
     "baseline",
     "check_readable",
+    "describe",
     "descriptors",
     "find_run",
-    "has_run",
+    "home_of",
     "insert",
     "install_profile",
     "open_catalog",
@@ -50,6 +54,7 @@ __all__ = [
     "recover",
     "resolve",
     "run_metadata",
+    "run_writer",
     "search",
     "search_metadata",
     "start_document",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +9,10 @@ from numpy.typing import NDArray
 
 from ..solver.frame_files import open_dataset
 from ..solver.h5_files import FrameFileError, Roots, find_file, open_h5
+from .backend import Backend, Contents, Source, backend_of
 from .detector_files import expand
 from .errors import CatalogError
 from .external import ExternalArray, join
-from .find import open_run
-from .hdf5 import uri_path
-from .requests import Contents, columns, contents, node
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -55,13 +52,14 @@ def resolve(
         If there is no such run, stream or key, if it is not kept in HDF5 files, or if a file is
         missing, damaged, or without the dataset; if an event names a frame that no file has.
     """
-    known = contents(broker, uid, stream)
+    store = backend_of(broker)
+    known = store.contents(uid, stream)
     if key not in known.sources:
-        node(broker, uid, stream, key)  # says what is missing
+        store.require(uid, stream, key)
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept in the catalog, not in a file: read() gives it"
         )
-    return _locate(broker, uid, key, stream, known, roots)
+    return _locate(store, uid, key, stream, known, roots)
 
 
 def read(
@@ -83,14 +81,15 @@ def read(
     CatalogError
         If there is no such run, stream or key, or it cannot be read.
     """
-    known = contents(broker, uid, stream)
+    store = backend_of(broker)
+    known = store.contents(uid, stream)
     if known.has_column(key):
-        return _as_array(columns(broker, uid, stream, known, [key])[key])
+        return _as_array(store.columns(uid, stream, known, [key])[key])
     missing = _missing(known.sources[key], roots) if key in known.sources else ""
     if missing or key not in known.sources:
-        return _read_through_catalog(broker, uid, key, stream, known, missing)
+        return _read_through_catalog(store, uid, key, stream, known, missing)
     try:
-        return _read_blocks(_locate(broker, uid, key, stream, known, roots))
+        return _read_blocks(_locate(store, uid, key, stream, known, roots))
     except FrameFileError as error:
         raise CatalogError(f"{key} of run {uid[:8]}: {error.sentence}") from error
 
@@ -103,11 +102,13 @@ def baseline(broker: Broker, uid: str) -> dict[str, float]:
     CatalogError
         If there is no such run.
     """
-    known = contents(broker, uid, "baseline")
+    store = backend_of(broker)
+    known = store.contents(uid, "baseline")
     if not known.tables:
-        open_run(broker, uid)  # says that there is none
+        if store.metadata(uid) is None:
+            raise CatalogError(f"there is no run {uid!r} in the catalog {store.name}")
         return {}
-    values = columns(broker, uid, "baseline", known)
+    values = store.columns(uid, "baseline", known)
     first = {key: readings[0].as_py() for key, readings in values.items() if len(readings)}
     return {
         key: float(value)
@@ -127,52 +128,52 @@ def read_table(broker: Broker, uid: str, stream: str) -> dict[str, list[Any]]:
     CatalogError
         If there is no such run or stream.
     """
-    known = contents(broker, uid, stream)
+    store = backend_of(broker)
+    known = store.contents(uid, stream)
     if not known.tables:
-        keys = node(broker, uid, stream).metadata["data_keys"]
+        store.require(uid, stream)
+        keys = next(d["data_keys"] for d in store.descriptors(uid) if d["name"] == stream)
         return {"seq_num": [], "time": [], **{key: [] for key in keys}}
     return {
         name: values.to_pandas().tolist()
-        for name, values in columns(broker, uid, stream, known).items()
+        for name, values in store.columns(uid, stream, known).items()
         if not name.startswith("ts_")
     }
 
 
 def _locate(
-    broker: Broker, uid: str, key: str, stream: str, known: Contents, roots: Roots
+    store: Backend, uid: str, key: str, stream: str, known: Contents, roots: Roots
 ) -> ExternalArray:
     """Return where the files of a data source are, by their headers, as the events have them."""
     source = known.sources[key]
-    parameters = source.parameters or {}
-    if source.mimetype != "application/x-hdf5" or not parameters.get("dataset"):
+    if source.mimetype != "application/x-hdf5" or not source.dataset:
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept as {source.mimetype}, dataset "
-            f"{parameters.get('dataset')!r}; only datasets in HDF5 files can be read by reference"
+            f"{source.dataset!r}; only datasets in HDF5 files can be read by reference"
         )
-    if parameters.get("slice") and key not in known.spans:
+    if source.part and source.frames is None:
         raise CatalogError(
-            f"{key} of run {uid[:8]} is the part {parameters['slice']} of a dataset, which cannot "
+            f"{key} of run {uid[:8]} is the part {source.part} of a dataset, which cannot "
             "be read by reference"
         )
     try:
-        files = [expand(path, parameters["dataset"], roots) for path in _files(source)]
-        frames = _frames(broker, uid, key, stream, known)
-        spans = known.spans.get(key)
-        if spans is not None:
-            frames = _in_files(frames, spans, [file.shape[0] for file in files])
+        files = [expand(path, source.dataset, roots) for path in source.files]
+        frames = _frames(store, uid, key, stream, known)
+        if source.frames is not None:
+            frames = _in_files(frames, source.frames, [file.shape[0] for file in files])
         return join(files) if frames is None else join(files).take(frames)
     except CatalogError as error:
         raise CatalogError(f"{key} of run {uid[:8]}: {error}") from error
 
 
 def _frames(
-    broker: Broker, uid: str, key: str, stream: str, known: Contents
+    store: Backend, uid: str, key: str, stream: str, known: Contents
 ) -> NDArray[np.int64] | None:
     """Return which frame of its files each event has; None if the events do not say."""
     names = [FRAME_COLUMN.format(key), COUNT_COLUMN.format(key)]
     if not known.has_column(names[0]):
         return None
-    found = columns(broker, uid, stream, known, names)
+    found = store.columns(uid, stream, known, names)
     # An event may be without: its detector did not take part.
     first = found[names[0]].drop_null().to_numpy().astype(np.int64)
     if names[1] not in found:
@@ -183,7 +184,7 @@ def _frames(
 
 
 def _in_files(
-    frames: NDArray[np.int64] | None, spans: list[tuple[int, int]], lengths: list[int]
+    frames: NDArray[np.int64] | None, spans: tuple[tuple[int, int], ...], lengths: list[int]
 ) -> NDArray[np.int64]:
     """Return which frames of all that the files have now `frames` of the array are.
 
@@ -191,7 +192,7 @@ def _in_files(
     ----------
     frames : ndarray, int, or None
         Numbers in the array as it was stored; None: all of it.
-    spans : list of (int, int)
+    spans : tuple of (int, int)
         First frame and number of frames in each file that are the array's.
     lengths : list of int
         How many frames each file has now: more, if it was written on after the run was stored.
@@ -218,26 +219,21 @@ def _in_files(
 
 
 def _read_through_catalog(
-    broker: Broker, uid: str, key: str, stream: str, known: Contents, missing: str
+    store: Backend, uid: str, key: str, stream: str, known: Contents, missing: str
 ) -> NDArray[Any]:
     """Read what is kept in the catalog itself, or in files that only its server reaches."""
     try:
-        values = np.asarray(node(broker, uid, stream, key).read())
-    except (KeyError, ValueError, RuntimeError, OSError) as error:
-        raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {missing or error}") from error
-    frames = _frames(broker, uid, key, stream, known) if missing else None
+        values = store.read(uid, stream, key)
+    except CatalogError as error:
+        raise type(error)(f"{error}; {missing}" if missing else str(error)) from error
+    frames = _frames(store, uid, key, stream, known) if missing else None
     return values if frames is None else values[frames]
 
 
-def _files(source: Any) -> list[Path]:
-    assets = sorted(source.assets, key=lambda asset: asset.num or 0)
-    return [uri_path(asset.data_uri) for asset in assets]
-
-
-def _missing(source: Any, roots: Roots) -> str:
+def _missing(source: Source, roots: Roots) -> str:
     """Return what is to be said of the first file that is not on this host; nothing if all are."""
     try:
-        for path in _files(source):
+        for path in source.files:
             find_file(str(path), path.parent, roots)
     except FrameFileError as error:
         return error.sentence

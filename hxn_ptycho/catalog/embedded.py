@@ -9,61 +9,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
 
 from ..home import Home, find_home
 from .errors import CatalogError
 from .first_use import database_errors, describe, make
-from .storage import HOME_KEY, NAMES, configuration, readable_storage
+from .storage import NAMES, configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from databroker import Broker
 
-__all__ = ["HOME_KEY", "PROFILE", "Catalogs", "install_profile", "open_catalog"]
-
 PROFILE = "hxn_ptycho"
 
 
-@dataclass(frozen=True)
-class Catalogs:
-    """The two catalogs of a home.
-
-    Attributes
-    ----------
-    raw : databroker.Broker
-        What was measured.
-    processed : databroker.Broker
-        What was made of it: one run a reconstruction, with ``raw_uid`` in its start document.
-    home : Home
-        Whose they are.
-    """
-
-    raw: Broker
-    processed: Broker
-    home: Home
-
-
-_opened: dict[tuple[Any, ...], Catalogs] = {}
-_opening = threading.RLock()
-
-
-def open_catalog(home: Home | str | os.PathLike[str] | None = None) -> Catalogs:
-    """Open the catalogs of a home; make them on first use.
-
-    A process opens a home once; later calls return the same brokers. Any number of processes may
-    have it open.
-
-    Parameters
-    ----------
-    home : Home or path, optional
-        Default: ``HXN_PTYCHO_HOME``, else the user's data folder.
+def open_embedded(home: Home) -> dict[str, Broker]:
+    """Open the home's own catalogs, by name; make them on first use.
 
     Raises
     ------
@@ -72,16 +37,6 @@ def open_catalog(home: Home | str | os.PathLike[str] | None = None) -> Catalogs:
     ConfigError
         If ``config.toml`` cannot be used or the home cannot be made.
     """
-    where = home if isinstance(home, Home) else find_home(home)
-    # A forked child must not use its parent's database connections and threads.
-    key = (os.getpid(), where.root, readable_storage(where))
-    with _opening:
-        if key not in _opened:
-            _opened[key] = _open(where)
-        return _opened[key]
-
-
-def _open(home: Home) -> Catalogs:
     make(home)
     # Seconds of imports, paid by those who open a catalog only.
     from databroker import Broker
@@ -96,12 +51,11 @@ def _open(home: Home) -> Catalogs:
             # Starlette's advice about its test client is not for our users.
             warnings.filterwarnings("ignore", message=".*starlette.testclient.*")
             root = from_context(Context.from_app(build_app_from_config(configuration(home))))
-        brokers = {name: Broker(root[name]) for name in NAMES}
+        return {name: Broker(root[name]) for name in NAMES}
     except database_errors() as error:
         raise CatalogError(
             f"the catalogs in {home.catalogs} cannot be opened: {describe(home, error)}"
         ) from error
-    return Catalogs(brokers["raw"], brokers["processed"], home)
 
 
 def install_profile(home: Home | str | os.PathLike[str] | None = None) -> Path:
@@ -119,10 +73,11 @@ def install_profile(home: Home | str | os.PathLike[str] | None = None) -> Path:
     """
     import tiled.profiles
 
-    catalogs = open_catalog(home)
+    where = home if isinstance(home, Home) else find_home(home)
+    make(where)
     # The user's own folder of profiles; TILED_PROFILES moves it.
     path = tiled.profiles.paths[-1] / f"{PROFILE}.yml"
-    text = yaml.safe_dump({PROFILE: {"direct": configuration(catalogs.home)}}, sort_keys=False)
+    text = yaml.safe_dump({PROFILE: {"direct": configuration(where)}}, sort_keys=False)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

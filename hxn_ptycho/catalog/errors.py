@@ -7,5 +7,9 @@ class CatalogError(RuntimeError):
     """A catalog cannot do what was asked; the message says why and what to do."""
 
 
+class CatalogAway(CatalogError):
+    """The store does not answer now: what was asked may well be done later."""
+
+
 class Unsupported(Exception):
-    """A run with something in it that only Bluesky's own Tiled writer stores."""
+    """A run with something in it that only the store's next writer stores."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .backend import backend_of, has_run
 from .errors import CatalogError
-from .writing import has_run, run_metadata, runs
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -32,41 +32,34 @@ def find_run(broker: Broker, run: str | int) -> str:
     CatalogError
         If there is no such run, or several uids begin with these characters.
     """
-    from tiled.queries import Key, Like
-
-    catalog = runs(broker)
+    store = backend_of(broker)
     text = str(run).strip()
     if re.fullmatch(r"-\d+", text):
-        try:
-            return str(catalog.keys()[int(text) or len(catalog)])
-        except IndexError:
+        found = store.last(-int(text)) if int(text) else None
+        if found is None:
             raise CatalogError(
-                f"there is no run {text} in the catalog {broker.name}: it has {len(catalog)}"
-            ) from None
+                f"there is no run {text} in the catalog {store.name}: it has {len(store)}"
+            )
+        return found
     if text.isdecimal() and len(text) < SCAN_ID_DIGITS:
-        found = catalog.search(Key("scan_id") == int(text)).keys().tail(1)
-        if found:
-            return found[0]
+        found = store.newest_with_scan_id(int(text))
+        if found is not None:
+            return found
         if isinstance(run, int):
-            raise CatalogError(f"no run in the catalog {broker.name} has scan id {run}")
+            raise CatalogError(f"no run in the catalog {store.name} has scan id {run}")
     if not re.fullmatch(r"[\w.:-]+", text):
         raise CatalogError(f"{text!r} is neither a uid nor a scan id, nor -1 for the last run")
-    if len(text) == UID_LENGTH and has_run(broker, text):
+    if len(text) == UID_LENGTH and has_run(store, text):
         return text
-    # In a Like query an underscore stands for any character.
-    matches = [
-        uid
-        for uid in catalog.search(Like("start.uid", f"{text}%")).keys().head(20)
-        if uid.startswith(text)
-    ]
+    matches = store.uids_that_begin_with(text)
     if not matches:
         raise CatalogError(
-            f"no run in the catalog {broker.name} has a uid that begins with {text!r}"
+            f"no run in the catalog {store.name} has a uid that begins with {text!r}"
             + (" or this scan id" if text.isdecimal() else "")
         )
     if len(matches) > 1:
         raise CatalogError(
-            f"{len(matches)} runs in the catalog {broker.name} have uids that begin with "
+            f"{len(matches)} runs in the catalog {store.name} have uids that begin with "
             f"{text!r}: {', '.join(uid[:12] for uid in matches[:5])}; give more characters"
         )
     return matches[0]
@@ -102,14 +95,17 @@ def descriptors(broker: Broker, uid: str) -> list[dict[str, Any]]:
     CatalogError
         If there is no such run.
     """
-    return [
-        {**client.item["attributes"]["metadata"], "name": name, "run_start": uid}
-        for name, client in open_run(broker, uid).base.items()
-    ]
+    return backend_of(broker).descriptors(uid)
 
 
 def search(
-    broker: Broker, equal: Mapping[str, Any] | None = None, /, **equalities: Any
+    broker: Broker,
+    equal: Mapping[str, Any] | None = None,
+    /,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    **equalities: Any,
 ) -> list[str]:
     """Return the uids, oldest first, of runs whose start documents have these values.
 
@@ -118,38 +114,33 @@ def search(
     broker : databroker.Broker
     equal : mapping, optional
         Of keys that are no Python names, as ``{"analysis.algorithm": "DM"}``.
+    since, until : float, optional
+        Seconds since 1970: begun at or after, and before.
     **equalities
         As ``raw_uid="..."``, ``scan_id=7``.
     """
-    return [uid for uid, _ in search_metadata(broker, {**(equal or {}), **equalities})]
+    found = search_metadata(broker, {**(equal or {}), **equalities}, since, until)
+    return [uid for uid, _ in found]
 
 
-def search_metadata(broker: Broker, equal: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """As `search`, with each run's ``{"start": ..., "stop": ...}``; one request a hundred runs."""
-    from tiled.queries import Key
+def search_metadata(
+    broker: Broker,
+    equal: Mapping[str, Any],
+    since: float | None = None,
+    until: float | None = None,
+) -> list[tuple[str, dict[str, Any]]]:
+    """As `search`, with each run's ``{"start": ..., "stop": ...}``."""
+    return backend_of(broker).search(equal, since, until)
 
-    found = runs(broker)
-    for key, value in equal.items():
-        found = found.search(Key(key) == value)
-    return [(uid, dict(run.item["attributes"]["metadata"])) for uid, run in found.items()]
 
-
-def open_run(broker: Broker, uid: str) -> Any:
-    """Return the Tiled container of the run with this full uid.
-
-    Raises
-    ------
-    CatalogError
-        If there is no such run.
-    """
-    try:
-        return runs(broker)[uid]
-    except (KeyError, ValueError) as error:
-        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}") from error
+def run_metadata(broker: Broker, uid: str) -> dict[str, Any] | None:
+    """Return the metadata (start, stop) of the run with this full uid, or None."""
+    return backend_of(broker).metadata(uid)
 
 
 def _metadata(broker: Broker, uid: str) -> dict[str, Any]:
-    metadata = run_metadata(broker, uid)
+    store = backend_of(broker)
+    metadata = store.metadata(uid)
     if metadata is None:
-        raise CatalogError(f"there is no run {uid!r} in the catalog {broker.name}")
+        raise CatalogError(f"there is no run {uid!r} in the catalog {store.name}")
     return metadata

@@ -12,10 +12,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from . import spool
+from .backend import DocumentWriter, backend_of
 from .errors import CatalogError, Unsupported
 from .hdf5 import Roots
-from .store import FLUSH_SECONDS, DocumentWriter, TiledDocumentWriter, insert
-from .writing import remove
+from .store import insert
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 60.0
+IDLE_SECONDS = 0.5
 END = object()
 
 
@@ -142,20 +143,24 @@ class _Recording:
             )
 
     def _write(self) -> None:
-        writer: DocumentWriter | TiledDocumentWriter = DocumentWriter(
-            self.broker, registry=self.registry, roots=self.roots
-        )
         failed = False
-        while (line := self._next(writer)) is not END:
+        try:
+            backend = backend_of(self.broker)
+            makers = backend.document_writers(self.registry, self.roots)
+            writer = makers.pop(0)()
+        except Exception:
+            logger.debug("run %s cannot be stored now", self.uid[:8], exc_info=True)
+            failed = True
+        while (line := self._next(None if failed else writer)) is not END:
             if failed:
                 continue
             try:
                 try:
                     writer(*spool.decode(line))
                 except Unsupported as reason:
-                    logger.debug("run %s goes by Tiled's writer: %s", self.uid[:8], reason)
-                    remove(self.broker, self.uid)
-                    writer = TiledDocumentWriter(self.broker, self.registry, self.roots)
+                    logger.debug("run %s goes by another writer: %s", self.uid[:8], reason)
+                    backend.remove(self.uid)
+                    writer = makers.pop(0)()
                     for earlier in self._lines[: self._lines.index(line) + 1]:
                         writer(*spool.decode(earlier))
             except Exception:  # the run is tried again as a whole below
@@ -172,13 +177,16 @@ class _Recording:
         finally:
             self._done.set()
 
-    def _next(self, writer: DocumentWriter | TiledDocumentWriter) -> Any:
+    def _next(self, writer: DocumentWriter | None) -> Any:
         """Return the next document; store events that wait while none comes."""
-        while isinstance(writer, DocumentWriter):
+        while writer is not None:
             try:
-                return self._documents.get(timeout=FLUSH_SECONDS)
+                return self._documents.get(timeout=IDLE_SECONDS)
             except queue.Empty:
-                writer.idle()
+                try:
+                    writer.idle()
+                except Exception:  # it is not lost: the run is stored as a whole at its end
+                    logger.debug("run %s waits", self.uid[:8], exc_info=True)
         return self._documents.get()
 
     def _report(self, error: Exception) -> None:

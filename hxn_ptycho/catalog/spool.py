@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from .embedded import Catalogs
+from .backend import backend_of
 from .errors import CatalogError
 from .hdf5 import Roots
+from .opening import Catalogs
 from .registry import AssetRegistry, asset_registry
-from .storage import HOME_KEY, registry_file
+from .storage import registry_file
 from .store import insert
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def spool_folder(broker: Broker) -> Path:
     """Return where runs for this catalog are kept until it has them."""
     from ..home import find_home
 
-    root = broker.v2.metadata.get(HOME_KEY)
-    return (Path(root) if root else find_home().root) / "spool"
+    return (backend_of(broker).home or find_home().root) / "spool"
 
 
 def encode(name: str, document: dict[str, Any]) -> str:

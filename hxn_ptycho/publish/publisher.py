@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..catalog import CatalogError, Catalogs, GrowingRun, check_readable, run_metadata
+from ..catalog import CatalogError, Catalogs, check_readable, run_metadata, run_writer
 from ..recipe import Recipe
 from .documents import iteration_row, iterations_descriptor, read_result, start_document
 from .place import move, result_path
@@ -55,7 +55,7 @@ class Publisher:
         self.derived_uid = derived_uid
         self.raw_start = dict(raw_start)
         start = start_document(derived_uid, job_uid, self.raw_start, recipe, ranks, device)
-        self._run = GrowingRun(catalogs.processed, start)
+        self._run = run_writer(catalogs.processed, start)
         self._modes = (int(recipe.probe_modes), recipe.object_modes)
         self._begun = False
         self._published: Path | None = None

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from filelock import FileLock
 
-from ..home import Home
+from ..home import Home, Stores
 from ..recipe import Recipe
 from .entry import TABLE, QueuedJob, State, select
 from .service import is_free, start_worker
@@ -52,7 +52,15 @@ class Queue:
         """The database file."""
         return self.home.root / "queue.db"
 
-    def submit(self, raw_uid: str, scan_id: int, recipe: Recipe, *, refusal: str = "") -> QueuedJob:
+    def submit(
+        self,
+        raw_uid: str,
+        scan_id: int,
+        recipe: Recipe,
+        *,
+        stores: Stores | None = None,
+        refusal: str = "",
+    ) -> QueuedJob:
         """Add a job at the end; return it once it is on disk (milliseconds).
 
         Parameters
@@ -61,6 +69,9 @@ class Queue:
             Of the raw run.
         recipe : Recipe
             What to compute.
+        stores : Stores, optional
+            Where the raw run is and where the result goes; default: as config.toml says, when the
+            job is worked on.
         refusal : str
             If not empty: publish the job as failed for this reason, without computing.
 
@@ -72,14 +83,15 @@ class Queue:
         job_uid, derived_uid = str(uuid.uuid4()), str(uuid.uuid4())
         with self._transaction() as database:
             database.execute(
-                "INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, refusal,"
-                " submitted) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, stores,"
+                " refusal, submitted) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_uid,
                     derived_uid,
                     raw_uid,
                     scan_id,
                     recipe.model_dump_json(),
+                    stores.model_dump_json() if stores else "",
                     refusal,
                     time.time(),
                 ),
@@ -335,8 +347,7 @@ class Queue:
             raise QueueError(f"the queue {self.path} cannot be opened: {error}") from error
         try:
             database.row_factory = sqlite3.Row
-            if not _has_table(database):  # an empty file, or one that could not be made beside it
-                _set_up(database)
+            _set_up(database)
             yield database
         except sqlite3.Error as error:
             raise QueueError(
@@ -378,9 +389,11 @@ class Queue:
 
 
 def _set_up(database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode = WAL")
-    database.executescript(TABLE)
-
-
-def _has_table(database: sqlite3.Connection) -> bool:
-    return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone())
+    """Make the table if there is none, as in a file that was not made beside its place."""
+    columns = {row[1] for row in database.execute("PRAGMA table_info(jobs)")}
+    if not columns:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.executescript(TABLE)
+    elif "stores" not in columns:  # made by a version before 0.2
+        with suppress(sqlite3.OperationalError):  # another process was quicker
+            database.execute("ALTER TABLE jobs ADD COLUMN stores TEXT NOT NULL DEFAULT ''")

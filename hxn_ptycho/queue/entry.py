@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..home import Stores
 from ..recipe import Recipe
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -18,6 +19,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     raw_uid TEXT NOT NULL,
     scan_id INTEGER NOT NULL,
     recipe TEXT NOT NULL,
+    stores TEXT NOT NULL DEFAULT '',
     refusal TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL DEFAULT 'queued',
     reason TEXT NOT NULL DEFAULT '',
@@ -45,6 +47,8 @@ class QueuedJob:
         Of the raw run.
     recipe : Recipe
         What to compute.
+    stores : Stores or None
+        Where the raw run is and where the result goes; None: as config.toml says.
     refusal : str
         Why this job cannot be computed, known before it starts: it will only be published as
         failed. Empty for most jobs.
@@ -64,6 +68,7 @@ class QueuedJob:
     raw_uid: str
     scan_id: int
     recipe: Recipe
+    stores: Stores | None
     refusal: str
     state: State
     reason: str
@@ -87,6 +92,7 @@ class QueuedJob:
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "recipe": self.recipe.model_dump(mode="json"),
+            "stores": self.stores.model_dump(mode="json") if self.stores else None,
         }
 
 
@@ -102,5 +108,12 @@ def _from_row(row: sqlite3.Row) -> QueuedJob:
     except ValueError as error:  # submitted by a version with other keys
         recipe = Recipe()
         refusal = refusal or f"this version cannot read the job's recipe: {error}"
-    names = QueuedJob.__dataclass_fields__.keys() - {"recipe", "refusal"}
-    return QueuedJob(recipe=recipe, refusal=refusal, **{name: row[name] for name in names})
+    stores = None
+    try:
+        stores = Stores.model_validate_json(row["stores"]) if row["stores"] else None
+    except ValueError as error:
+        refusal = refusal or f"this version cannot read where the job's run is: {error}"
+    names = QueuedJob.__dataclass_fields__.keys() - {"recipe", "stores", "refusal"}
+    return QueuedJob(
+        recipe=recipe, stores=stores, refusal=refusal, **{name: row[name] for name in names}
+    )

@@ -82,6 +82,7 @@ def reconstruct(
         raw_uid=raw_uid,
         scan_id=int(start.get("scan_id", 0)),
         recipe=choose_recipe(recipe, start, keys),
+        stores=None,
         refusal="",
         state="running",
         reason="",

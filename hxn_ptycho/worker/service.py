@@ -204,7 +204,7 @@ class Worker:
         try:
             result_file = run_job(
                 job,
-                open_catalog(self.home),
+                open_catalog(self.home, job.stores),
                 progress=lambda line: self._tell(job, line),
                 interrupt=lambda: self._check(job),
                 place=place,

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from hxn_ptycho.catalog import (
     CatalogError,
     Catalogs,
-    GrowingRun,
     baseline,
     read,
     read_table,
     resolve,
+    run_writer,
 )
 from hxn_ptycho.catalog.documents import Dataset
 from hxn_ptycho.catalog.external import ExternalArray
-from hxn_ptycho.catalog.writing import runs
+from hxn_ptycho.catalog.tiled_store import TiledStore
 from hxn_ptycho.solver.job import FrameBlock
 
 from ..detector_writers import FRAMES, make_frames, write_eiger
@@ -45,7 +45,7 @@ def store(
     stream: str = "primary",
 ) -> str:
     """Store a run of one stream, as the catalog's writer does a scan of per-frame documents."""
-    run = GrowingRun(catalogs.raw, {"uid": str(uuid.uuid4()), "time": time.time(), "scan_id": 5})
+    run = run_writer(catalogs.raw, {"uid": str(uuid.uuid4()), "time": time.time(), "scan_id": 5})
     run.begin()
     keys = {key: (types or {}).get(key, NUMBER) for key in columns}
     run.describe(stream, {"data_keys": {**keys, **dict.fromkeys(arrays, EXTERNAL)}})
@@ -70,7 +70,7 @@ def attach(
     from tiled.structures.data_source import Asset, DataSource, Management
 
     found = Dataset((1, 6, 7), "<u4")
-    node = runs(catalogs.raw)[uid].base[stream]
+    node = TiledStore(catalogs.raw).runs[uid].base[stream]
     getattr(node, "base", node).new(
         structure_family=StructureFamily.array,
         data_sources=[

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hxn_ptycho.catalog.documents import StreamDocuments
 from hxn_ptycho.catalog.errors import Unsupported
 from hxn_ptycho.catalog.hdf5 import CHUNK_BYTES, Dataset, chunk_length, file_uri, uri_path
-from hxn_ptycho.catalog.tables import make_schema, make_table
+from hxn_ptycho.catalog.tiled_store.tables import make_schema, make_table
 
 from ..hxn_documents import FRAMES, FakeScan, make_scan
 

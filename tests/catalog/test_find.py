@@ -16,11 +16,11 @@ from hxn_ptycho.catalog import (
     baseline,
     descriptors,
     find_run,
-    has_run,
     insert,
     read,
     read_table,
     resolve,
+    run_metadata,
     search,
     start_document,
     stop_document,
@@ -104,8 +104,8 @@ def test_the_documents_of_a_run(shared: Catalogs, stored: FakeScan) -> None:
     assert found["primary"]["data_keys"]["merlin1"]["shape"] == [8, 6]
     assert baseline(shared.raw, stored.uid) == {"dcm_th": 12.5, "zpsth": 0.25}
     assert read_table(shared.raw, stored.uid, "baseline")["note"] == ["ice"]
-    assert has_run(shared.raw, stored.uid, whole=True)
-    assert not has_run(shared.raw, "nothing")
+    assert stop_document(shared.raw, stored.uid)
+    assert run_metadata(shared.raw, "nothing") is None
 
 
 def test_the_classic_ways_of_databroker(shared: Catalogs, stored: FakeScan) -> None:

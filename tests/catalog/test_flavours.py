@@ -22,7 +22,7 @@ from hxn_ptycho.catalog import (
     resolve,
     stop_document,
 )
-from hxn_ptycho.catalog import store as store_module
+from hxn_ptycho.catalog.tiled_store import backend as tiled_backend
 
 from ..hxn_documents import (
     FakeScan,
@@ -75,7 +75,7 @@ def no_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("this run went by Bluesky's own Tiled writer")
 
-    monkeypatch.setattr(store_module, "TiledDocumentWriter", refuse)
+    monkeypatch.setattr(tiled_backend, "TiledWriter", refuse)
 
 
 @pytest.mark.usefixtures("no_slow_way")

@@ -28,7 +28,6 @@ from hxn_ptycho.catalog import (
     asset_registry,
     baseline,
     find_run,
-    has_run,
     insert,
     open_catalog,
     pending,
@@ -36,13 +35,15 @@ from hxn_ptycho.catalog import (
     read_table,
     recover,
     resolve,
+    run_metadata,
     search,
     start_document,
     stop_document,
     writer,
 )
-from hxn_ptycho.catalog import store as store_module
 from hxn_ptycho.catalog.spool import Spool, decode, encode
+from hxn_ptycho.catalog.tiled_store import TiledStore, writers
+from hxn_ptycho.catalog.tiled_store.growing import GrowingRun
 
 from ..hxn_documents import FakeScan, make_fly2d, make_scan, make_step_scan
 
@@ -175,9 +176,9 @@ def test_bulk_events_of_two_runs_at_once(shared: Catalogs, scan_ids: Iterator[in
 def test_a_step_scans_rows_are_there_while_it_goes_on(
     shared: Catalogs, scan_ids: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "FLUSH_ROWS", 5)
+    monkeypatch.setattr(writers, "FLUSH_ROWS", 5)
     scan = make_step_scan(shared.home.data / "step", next(scan_ids))
-    write = store_module.DocumentWriter(shared.raw)
+    write = writers.EventWriter(TiledStore(shared.raw))
     for name, document in scan.documents[:-10]:
         write(name, document)
     assert read_table(shared.raw, scan.uid, "primary")["merlin1_frame"] == list(range(15))
@@ -248,7 +249,7 @@ def test_two_runs_at_once_and_documents_of_runs_that_began_before(
             recorder(*late)
     for scan in (first, second):
         assert resolve(shared.raw, scan.uid, "merlin1").blocks[0].file == str(scan.files["merlin"])
-    assert not has_run(shared.raw, earlier.uid)
+    assert run_metadata(shared.raw, earlier.uid) is None
 
 
 def test_the_same_run_twice_is_one_run(shared: Catalogs, scan_ids: Iterator[int]) -> None:
@@ -272,7 +273,7 @@ def test_it_never_raises(
     assert len(caplog.records) == 3
     scan = make_scan(shared.home.data / "after", next(scan_ids))
     play(recorder, scan)
-    assert has_run(shared.raw, scan.uid, whole=True)
+    assert stop_document(shared.raw, scan.uid)
 
 
 def test_metadata_of_any_type_is_kept(shared: Catalogs, scan_ids: Iterator[int]) -> None:
@@ -315,11 +316,11 @@ def test_a_catalog_that_cannot_keeps_the_scan_on_disk_and_takes_it_later(
     assert "disk is full" in caplog.text
     assert str(path) in caplog.text
     assert "hxn-ptycho doctor" in caplog.text
-    assert not has_run(shared.raw, scan.uid)
+    assert run_metadata(shared.raw, scan.uid) is None
 
     assert pending(shared) == [path]
     assert recover(shared) == [scan.uid]
-    assert has_run(shared.raw, scan.uid, whole=True)
+    assert stop_document(shared.raw, scan.uid)
     assert resolve(shared.raw, scan.uid, "merlin1").shape == scan.frames.shape
     assert pending(shared) == spooled(shared) == []
 
@@ -328,7 +329,7 @@ def test_a_catalog_that_fails_once_half_way_is_tried_again(
     shared: Catalogs, scan_ids: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = make_scan(shared.home.data / "once", next(scan_ids))
-    real = store_module.GrowingRun.attach
+    real = GrowingRun.attach
     failures = iter([CatalogError("the disk was away for a moment")])
 
     def attach(self: Any, *arguments: Any, **keywords: Any) -> None:
@@ -336,7 +337,7 @@ def test_a_catalog_that_fails_once_half_way_is_tried_again(
             raise failure
         real(self, *arguments, **keywords)
 
-    monkeypatch.setattr(store_module.GrowingRun, "attach", attach)
+    monkeypatch.setattr(GrowingRun, "attach", attach)
     play(writer(shared.raw), scan)
     assert resolve(shared.raw, scan.uid, "merlin1").shape == scan.frames.shape
     assert search(shared.raw, scan_id=scan.scan_id) == [scan.uid]
@@ -388,7 +389,7 @@ def test_a_home_that_cannot_hold_a_spool_stores_the_run_all_the_same(
     with caplog.at_level(logging.WARNING):
         play(writer(catalogs.raw), scan)
     assert "is not kept on disk while it is stored" in caplog.text
-    assert has_run(catalogs.raw, scan.uid, whole=True)
+    assert stop_document(catalogs.raw, scan.uid)
 
 
 def test_spool_lines_hold_what_json_does_not(tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import CatalogError
-from .hdf5 import FRAMES_KEY, Dataset
+import httpx
+
+from ..backend import has_run, patiently
+from ..hdf5 import FRAMES_KEY, Dataset
 from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
-from .writing import has_run, is_conflict, remove, retrying, runs, writing
 
 if TYPE_CHECKING:
-    from databroker import Broker
+    from .backend import TiledStore
 
 SPEC_VERSION = "3.0"
 TABLE = "internal"
@@ -29,15 +30,15 @@ class GrowingRun:
 
     Parameters
     ----------
-    broker : databroker.Broker
+    store : TiledStore
     start : dict
         Start document; its ``uid`` names the run.
     lenient : bool
         Leave out what a table cannot hold, instead of raising `Unsupported`.
     """
 
-    def __init__(self, broker: Broker, start: Mapping[str, Any], lenient: bool = False) -> None:
-        self.broker = broker
+    def __init__(self, store: TiledStore, start: Mapping[str, Any], lenient: bool = False) -> None:
+        self.store = store
         self.lenient = lenient
         self.start = dict(start)
         self.uid: str = self.start["uid"]
@@ -70,7 +71,7 @@ class GrowingRun:
         from tiled.structures.core import Spec
 
         def create() -> bool:
-            self._node = runs(self.broker).create_container(
+            self._node = self.store.runs.create_container(
                 key=self.uid,
                 metadata={"start": self.start},
                 specs=[Spec("BlueskyRun", version=SPEC_VERSION)],
@@ -81,11 +82,11 @@ class GrowingRun:
             try:
                 return create()
             except Exception as error:
-                if not is_conflict(error):
+                if not _is_conflict(error):
                     raise
-            if not replace and has_run(self.broker, self.uid, whole=True):
+            if not replace and has_run(self.store, self.uid, whole=True):
                 return False
-            remove(self.broker, self.uid)
+            self.store.remove(self.uid)
             return create()
 
         return self._do(act)
@@ -265,15 +266,12 @@ class GrowingRun:
 
     def _do(self, action: Callable[[], Any]) -> Any:
         def locked() -> Any:
-            with writing(self.broker):
+            with self.store.writing():
                 return action()
 
-        try:
-            return retrying(locked)
-        except CatalogError:
-            raise
-        except Exception as error:
-            raise CatalogError(
-                f"run {self.uid[:8]} cannot be stored in the catalog {self.broker.name}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Whether the catalog refused a name because it is taken."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 409

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import CatalogError
-from .hdf5 import Dataset, chunk_length, file_uri, look_up
+from ..errors import CatalogError
+from ..hdf5 import Dataset, chunk_length, file_uri, look_up
 
 if TYPE_CHECKING:
     from tiled.structures.data_source import DataSource

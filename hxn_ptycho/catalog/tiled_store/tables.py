@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import Unsupported
+from ..errors import Unsupported
 
 # What Tiled takes as a column of an SQL table, "ts_" before it; other names end in an error.
 _NAME = re.compile(r"[a-zA-Z_][\w .:-]*")

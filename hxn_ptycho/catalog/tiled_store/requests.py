@@ -7,62 +7,37 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from .errors import CatalogError
-from .find import open_run
-from .hdf5 import FRAMES_KEY
-from .writing import runs
-
-if TYPE_CHECKING:
-    from databroker import Broker
+from ..backend import Contents, Source
+from ..errors import CatalogError
+from ..hdf5 import FRAMES_KEY, uri_path
 
 _PAGE = 300
 
 
-@dataclass
-class Contents:
-    """What a stream has.
-
-    Attributes
-    ----------
-    sources : dict of str to DataSource
-        Tiled's data source of each array in files of its own, by its key.
-    spans : dict of str to list of (int, int)
-        First frame and number of frames of each file that belong to an array, by its key; not
-        there: whatever the files have.
-    tables : dict of str to set of str
-        Columns of each table, by its name: one, or several where a run has a thousand columns.
-    """
-
-    sources: dict[str, Any] = field(default_factory=dict)
-    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    tables: dict[str, set[str]] = field(default_factory=dict)
-
-    def has_column(self, key: str) -> bool:
-        """Return whether the events of the stream have such a value."""
-        return any(key in columns for columns in self.tables.values())
-
-
-def contents(broker: Broker, uid: str, stream: str) -> Contents:
+def contents(runs: Any, uid: str, stream: str) -> Contents:
     """Return what a stream has; nothing if there is no such stream.
+
+    Parameters
+    ----------
+    runs : Tiled client of the catalog
+    uid, stream : str
 
     Raises
     ------
     CatalogError
-        If the catalog does not answer.
+        If the catalog refuses to answer.
     """
     from tiled.client.utils import MSGPACK_MIME_TYPE
-    from tiled.structures.data_source import DataSource
 
     found = Contents()
     begin = 0
     while True:
         page = {"include_data_sources": True, "page[offset]": begin, "page[limit]": _PAGE}
-        reply = _get(broker, "search", (uid, stream), MSGPACK_MIME_TYPE, page)
+        reply = _get(runs, "search", (uid, stream), MSGPACK_MIME_TYPE, page)
         items = reply.json()["data"] if reply else []
         for item in items:
             attributes = item["attributes"]
@@ -71,17 +46,27 @@ def contents(broker: Broker, uid: str, stream: str) -> Contents:
                 continue
             sources = attributes.get("data_sources")
             if sources and sources[0]["management"] == "external":
-                found.sources[item["id"]] = DataSource.from_json(sources[0])
-                spans = attributes["metadata"].get(FRAMES_KEY)
-                if spans:
-                    found.spans[item["id"]] = [(start, count) for start, count in spans]
+                found.sources[item["id"]] = _source(sources[0], attributes["metadata"])
         begin += len(items)
         if len(items) < _PAGE:
             return found
 
 
+def _source(source: dict[str, Any], metadata: dict[str, Any]) -> Source:
+    parameters = source.get("parameters") or {}
+    assets = sorted(source["assets"], key=lambda asset: asset.get("num") or 0)
+    spans = metadata.get(FRAMES_KEY)
+    return Source(
+        tuple(uri_path(asset["data_uri"]) for asset in assets),
+        parameters.get("dataset") or "",
+        source["mimetype"],
+        parameters.get("slice") or "",
+        tuple((start, count) for start, count in spans) if spans else None,
+    )
+
+
 def columns(
-    broker: Broker, uid: str, stream: str, known: Contents, keys: Sequence[str] = ()
+    runs: Any, uid: str, stream: str, known: Contents, keys: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return columns of a stream's table as Arrow arrays, in the order of the events.
 
@@ -95,7 +80,7 @@ def columns(
     Raises
     ------
     CatalogError
-        If the catalog does not answer.
+        If the catalog refuses to answer.
     """
     import pyarrow  # type: ignore[import-untyped]
     from tiled.utils import APACHE_ARROW_FILE_MIME_TYPE
@@ -108,7 +93,7 @@ def columns(
         # Tiled leaves out what it does not know, and answers with an error if nothing is left.
         asked = {"column": ["seq_num", *wanted]} if keys and "seq_num" in has else {}
         path = (uid, stream, name)
-        reply = _get(broker, "table/full", path, APACHE_ARROW_FILE_MIME_TYPE, asked)
+        reply = _get(runs, "table/full", path, APACHE_ARROW_FILE_MIME_TYPE, asked)
         if reply is None:
             continue
         rows = pyarrow.ipc.open_file(io.BytesIO(reply.read())).read_all()
@@ -124,7 +109,21 @@ def columns(
     return found
 
 
-def node(broker: Broker, uid: str, stream: str, key: str | None = None) -> Any:
+def open_run(runs: Any, uid: str) -> Any:
+    """Return the Tiled container of the run with this full uid.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run.
+    """
+    try:
+        return runs[uid]
+    except (KeyError, ValueError) as error:
+        raise CatalogError(f"there is no run {uid!r} in this catalog") from error
+
+
+def require(runs: Any, uid: str, stream: str, key: str | None = None) -> Any:
     """Return the Tiled client of a stream, or of a key of it.
 
     Raises
@@ -132,7 +131,7 @@ def node(broker: Broker, uid: str, stream: str, key: str | None = None) -> Any:
     CatalogError
         If there is no such run, stream or key, with what there is.
     """
-    run = open_run(broker, uid).base
+    run = open_run(runs, uid).base
     try:
         found = run[stream]
     except KeyError:
@@ -149,18 +148,15 @@ def node(broker: Broker, uid: str, stream: str, key: str | None = None) -> Any:
         ) from None
 
 
-def _get(
-    broker: Broker, what: str, path: tuple[str, ...], accept: str, params: dict[str, Any]
-) -> Any:
+def _get(runs: Any, what: str, path: tuple[str, ...], accept: str, params: dict[str, Any]) -> Any:
     """Return the reply to one request; None if there is no such thing."""
     from tiled.client.utils import ClientError, handle_error
 
-    catalog = runs(broker)
-    parts = "/".join(quote(part, safe="") for part in (*catalog.path_parts, *path))
-    address = f"{str(catalog.context.api_uri).rstrip('/')}/{what}/{parts}"
+    parts = "/".join(quote(part, safe="") for part in (*runs.path_parts, *path))
+    address = f"{str(runs.context.api_uri).rstrip('/')}/{what}/{parts}"
     try:
         return handle_error(
-            catalog.context.http_client.get(address, headers={"Accept": accept}, params=params)
+            runs.context.http_client.get(address, headers={"Accept": accept}, params=params)
         )
     except ClientError as error:
         if error.response.status_code == HTTPStatus.NOT_FOUND:

@@ -1,0 +1,7 @@
+"""Runs in a `databroker.v0.Broker`: HXN's own ``db``, on MongoDB or SQLite."""
+
+from __future__ import annotations
+
+from .opening import open_v0
+
+__all__ = ["open_v0"]
