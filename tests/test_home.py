@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hxn_ptycho.home import Config, ConfigError, Home, Slurm
+from hxn_ptycho.home import Config, ConfigError, Home, Slurm, Stores
 
 
 def configure(home: Home, text: str) -> Config:
@@ -68,3 +68,34 @@ def test_slurms_time_limits(limit: str) -> None:
 def test_what_cannot_be_is_refused_with_its_key(home: Home, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=rf"config\.toml: .*{said}"):
         configure(home, f"[slurm]\n{text}\n")
+
+
+def test_catalogs_may_be_kept_elsewhere(home: Home) -> None:
+    stores = configure(
+        home,
+        """
+        [catalogs]
+        raw = {v0 = "hxn"}
+        processed = {tiled = "https://tiled.example.org/api/v1/metadata/hxn", api_key_file = "~/k"}
+        """,
+    ).catalogs
+    assert (stores.raw.v0, stores.raw.is_embedded) == ("hxn", False)
+    assert (stores.processed.api_key_file, stores.processed.is_embedded) == ("~/k", False)
+    assert configure(home, "").catalogs == Stores()
+    assert Stores().raw.is_embedded
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('raw = {v0 = "hxn", profile = "hxn"}', "profile and v0 are both given"),
+        ('raw = {tiled = "tiled.example.org"}', r"catalogs\.raw: .*no address: it begins with"),
+        ('processed = {api_key_file = "k"}', r"catalogs\.processed: .*tiled or profile must say"),
+        ("raw = {v0 = {metadatastore = {}}}", "v0 as a table needs metadatastore and assets"),
+        ('scans = {v0 = "hxn"}', r"catalogs\.scans: Extra inputs"),
+        ('raw = {mongo = "hxn"}', r"catalogs\.raw\.mongo: Extra inputs"),
+    ],
+)
+def test_what_is_no_store_is_refused_with_its_key(home: Home, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"config\.toml: .*{said}"):
+        configure(home, f"[catalogs]\n{text}\n")

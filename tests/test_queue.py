@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hxn_ptycho.home import Home
+from hxn_ptycho.home import Home, Store, Stores
 from hxn_ptycho.queue import Queue, QueueError
 from hxn_ptycho.recipe import Recipe
 
@@ -22,7 +22,7 @@ from .waiting import until
 CLAIMER = """
 import sys
 from pathlib import Path
-from hxn_ptycho.home import Home
+from hxn_ptycho.home import Home, Store, Stores
 from hxn_ptycho.queue import Queue
 queue = Queue(Home(Path(sys.argv[1])))
 for _ in range(int(sys.argv[2])):
@@ -227,3 +227,38 @@ def test_a_job_says_in_a_line_what_it_is(home: Home) -> None:
     with Queue(home) as queue:
         job = queue.submit("raw", 7, Recipe())
     assert repr([job]) == f"[<job {job.job_uid[:8]} of scan 7: queued>]"
+
+
+def test_where_a_jobs_run_is_is_kept(home: Home) -> None:
+    stores = Stores(raw=Store(v0={"metadatastore": {"config": {}}, "assets": {}}))
+    queue = Queue(home)
+    there = queue.submit("raw", 1, Recipe(), stores=stores)
+    assert queue.find(there.job_uid).stores == stores
+    assert queue.submit("raw", 2, Recipe()).stores is None
+    assert json.loads(json.dumps(there.to_dict()))["stores"]["raw"]["v0"]["assets"] == {}
+
+
+# The table as versions before 0.2 made it, with a job in it.
+EARLIER = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, job_uid TEXT NOT NULL UNIQUE,
+    derived_uid TEXT NOT NULL, raw_uid TEXT NOT NULL, scan_id INTEGER NOT NULL,
+    recipe TEXT NOT NULL, refusal TEXT NOT NULL DEFAULT '', state TEXT NOT NULL DEFAULT 'queued',
+    reason TEXT NOT NULL DEFAULT '', result_file TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0, worker TEXT,
+    submitted REAL NOT NULL, started REAL, finished REAL
+);
+INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, submitted)
+    VALUES ('job', 'derived', 'raw', 7, '{"iterations": 60}', 1.0);
+"""
+
+
+def test_a_queue_of_an_earlier_version_goes_on(home: Home) -> None:
+    queue = Queue(home)
+    with sqlite3.connect(queue.path) as database:
+        database.executescript(EARLIER)
+    claimed = queue.claim()
+    assert claimed is not None
+    assert (claimed.scan_id, claimed.recipe.iterations, claimed.stores) == (7, 60, None)
+    assert queue.submit("other", 8, Recipe(), stores=Stores()).stores == Stores()
+    assert [job.scan_id for job in queue.jobs()] == [7, 8]
