@@ -15,8 +15,10 @@ from .find import (
     find_run,
     search,
     search_metadata,
+    since,
     start_document,
     stop_document,
+    wait_for_stop,
 )
 from .growing import GrowingRun
 from .recorder import RunRecorder
@@ -52,8 +54,10 @@ __all__ = [
     "run_metadata",
     "search",
     "search_metadata",
+    "since",
     "start_document",
     "stop_document",
+    "wait_for_stop",
     "writer",
 ]
 

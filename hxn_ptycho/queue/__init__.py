@@ -18,7 +18,7 @@ from ..recipe import Recipe
 from .entry import TABLE, QueuedJob, State, select
 from .service import is_free, start_worker
 
-__all__ = ["MOST_ATTEMPTS", "Queue", "QueueError", "QueuedJob", "State"]
+__all__ = ["MOST_ATTEMPTS", "AlreadyQueued", "Queue", "QueueError", "QueuedJob", "State"]
 
 #: How often a job is given to a worker before it is refused because its workers die.
 MOST_ATTEMPTS = 2
@@ -26,6 +26,22 @@ MOST_ATTEMPTS = 2
 
 class QueueError(RuntimeError):
     """The queue cannot be used, or has no such job; the message says which and what to do."""
+
+
+class AlreadyQueued(QueueError):
+    """A raw run was submitted before.
+
+    Attributes
+    ----------
+    job : QueuedJob
+        The earlier job, as it is now.
+    """
+
+    def __init__(self, job: QueuedJob) -> None:
+        super().__init__(
+            f"run {job.raw_uid} has job {job.job_uid[:8]} already, which is {job.state}"
+        )
+        self.job = job
 
 
 class Queue:
@@ -52,7 +68,9 @@ class Queue:
         """The database file."""
         return self.home.root / "queue.db"
 
-    def submit(self, raw_uid: str, scan_id: int, recipe: Recipe, *, refusal: str = "") -> QueuedJob:
+    def submit(
+        self, raw_uid: str, scan_id: int, recipe: Recipe, *, refusal: str = "", once: bool = False
+    ) -> QueuedJob:
         """Add a job at the end; return it once it is on disk (milliseconds).
 
         Parameters
@@ -63,14 +81,21 @@ class Queue:
             What to compute.
         refusal : str
             If not empty: publish the job as failed for this reason, without computing.
+        once : bool
+            Add none if the queue has, or ever had, a job of this raw run: whoever tells that a scan
+            has ended may tell it twice, and two may tell it at the same moment.
 
         Raises
         ------
+        AlreadyQueued
+            If `once`, and there is one.
         QueueError
             If the queue cannot be written.
         """
         job_uid, derived_uid = str(uuid.uuid4()), str(uuid.uuid4())
         with self._transaction() as database:
+            if once and (earlier := select(database, "WHERE raw_uid = ? ORDER BY number", raw_uid)):
+                raise AlreadyQueued(earlier[-1])
             database.execute(
                 "INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, refusal,"
                 " submitted) VALUES (?, ?, ?, ?, ?, ?, ?)",
