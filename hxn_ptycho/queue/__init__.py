@@ -243,6 +243,13 @@ class Queue:
         with self._connection() as database:
             return select(database, f"{where}ORDER BY number", *states)
 
+    def of_run(self, raw_uid: str) -> list[QueuedJob]:
+        """Return the jobs of a raw run, oldest first; also those that have ended."""
+        if not self.path.exists():
+            return []
+        with self._connection() as database:
+            return select(database, "WHERE raw_uid = ? ORDER BY number", raw_uid)
+
     def find(self, job_uid: str) -> QueuedJob:
         """Return one job by its uid or the first characters of it.
 
