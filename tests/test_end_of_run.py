@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from hxn_ptycho.home import HOME_VARIABLE, Home, find_home
 from hxn_ptycho.queue import AlreadyQueued, Queue, QueuedJob
 from hxn_ptycho.recipe import Recipe, RecipeError
 
+from .hosts import page
 from .hxn_documents import FakeScan, make_scan
 from .simulate.station import FORMS, Form, make_station
 from .waiting import until
@@ -215,16 +218,18 @@ def test_many_at_the_same_moment_queue_a_run_once(home: Home) -> None:
     assert len(uids) == 1
 
 
-def test_a_worker_is_started_and_publishes(catalogs: Catalogs, home: Home) -> None:
-    """The call alone: what a flow of Prefect's does, and then the result is there."""
+def test_a_shells_hook_is_enough(catalogs: Catalogs, home: Home) -> None:
+    """From docs/hosting.md: a process that ends, whose worker reconstructs."""
     for job in Queue(home).jobs("queued"):
         Queue(home).cancel(job.job_uid)
     home.config_file.write_text("idle_seconds = 0.5\n")
     station = make_station(home.data / "worker")
     station.RE.subscribe(writer(catalogs.raw))
     uid = station.measure(md={"ptycho": {"iterations": 3, "ranks": 1}})
-    job = end_of_run({"run_start": uid})
-    assert job is not None
+    words = page.command("python -c")
+    assert words[-1] == "$RUN"
+    done = subprocess.run([sys.executable, *words[1:-1], uid], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     ended = until(
         lambda: next((j for j in jobs_of(home, uid) if j.ended), None), "the reconstruction", 180
     )

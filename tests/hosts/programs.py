@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ..waiting import until
 
-BESIDE_PYTHON = Path(sys.executable).parent
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 class Program:
@@ -82,14 +83,15 @@ class Program:
 
 
 class Programs:
-    """Starts programs, and ends those that are left."""
+    """Starts programs, those beside Python first, and ends those that are left."""
 
     def __init__(self) -> None:
         self._started: list[Program] = []
 
     def start(self, *words: object, **environment: str) -> Program:
         """Start a program, in a process group of its own."""
-        program = Program(tuple(map(str, words)), environment)
+        name, *rest = map(str, words)
+        program = Program((shutil.which(name, path=PATH) or name, *rest), environment)
         self._started.append(program)
         return program
 

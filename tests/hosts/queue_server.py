@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ from bluesky_queueserver.manager.comms import ZMQCommSendThreads
 from hxn_ptycho.home import HOME_VARIABLE, Home
 
 from ..waiting import until
-from .programs import BESIDE_PYTHON, Programs, free_ports
-
-STARTUP = Path(__file__).parents[2] / "profile_collection" / "startup"
+from . import page
+from .programs import Programs, free_ports
 
 
 class QueueServer:
@@ -38,16 +38,15 @@ class QueueServer:
         self.redis.says("Ready to accept connections")
         address = f"tcp://127.0.0.1:{control}"
         self.manager = programs.start(
-            BESIDE_PYTHON / "start-re-manager",
-            f"--startup-dir={STARTUP}",
+            *page.command("start-re-manager"),
             f"--existing-plans-devices={folder / 'existing.yaml'}",
             f"--redis-addr=127.0.0.1:{redis}",
             f"--zmq-control-addr={address}",
             f"--zmq-info-addr=tcp://127.0.0.1:{info}",
-            "--keep-re",
             **{HOME_VARIABLE: str(home.root)},
         )
         self.manager.says("ZeroMQ server is waiting")
+        self._programs, self._address = programs, address
         self._client = ZMQCommSendThreads(zmq_server_address=address, timeout_recv=60_000)
 
     @property
@@ -61,21 +60,32 @@ class QueueServer:
         assert answer.get("success", True), f"{method}: {answer['msg']}"
         return dict(answer)
 
+    def typed(self, containing: str, **more: Any) -> None:
+        """Run the ``qserver`` command with this in it; with `more` as kwargs of a small plan."""
+        words = page.command("qserver", containing)
+        if more:
+            item = json.loads(words[-1])
+            fewer = [6 if each == 30 else each for each in item["args"]]  # frames a line, lines
+            words[-1] = json.dumps({**item, "args": fewer, "kwargs": more})
+        program = self._programs.start(*words, QSERVER_ZMQ_CONTROL_ADDRESS=self._address)
+        program.says("'success': True")
+
     def open(self) -> None:
         """Open the environment: the profile is run."""
-        self.ask("environment_open")
+        self.typed("environment open")
         self.manager.says("RE Environment is ready")
         until(lambda: self.status["worker_environment_state"] == "idle", "the environment")
 
-    def run(self, name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Put a plan into the queue, start the queue, and return the history's last item."""
+    def add(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Put a plan into the queue."""
         item = {"item_type": "plan", "name": name, "args": list(args), "kwargs": kwargs}
-        who = {"user": "test", "user_group": "primary"}
-        uid = self.ask("queue_item_add", item=item, **who)["item"]["item_uid"]
-        self.ask("queue_start")
+        self.ask("queue_item_add", item=item, user="test", user_group="primary")
 
-        def found() -> dict[str, Any]:
+    def history(self, count: int) -> list[dict[str, Any]]:
+        """Return what was run, once it is so much."""
+
+        def ran() -> list[dict[str, Any]]:
             items = self.ask("history_get")["items"]
-            return next((each for each in items if each["item_uid"] == uid), {})
+            return items if len(items) >= count else []
 
-        return until(found, f"the end of {name}", 120)
+        return until(ran, f"{count} plans to have run", 120)

@@ -16,7 +16,8 @@ from hxn_ptycho.results import results
 from hxn_ptycho.worker import reconstruct
 
 from ..waiting import until
-from .programs import BESIDE_PYTHON, Program, Programs, free_ports, running
+from . import page
+from .programs import Program, Programs, free_ports, running
 
 QUICK = json.dumps({"ptycho": {"iterations": 2, "ranks": 1, "device": "cpu"}})
 
@@ -32,23 +33,19 @@ class Beamline:
 
     def start_proxy(self) -> None:
         self.proxy = self.programs.start(
-            BESIDE_PYTHON / "bluesky-0MQ-proxy",
-            f"--in-address=127.0.0.1:{self.entrance}",
-            f"--out-address=127.0.0.1:{self.exit}",
+            *page.command("bluesky-0MQ-proxy", port_5577=self.entrance, port_5578=self.exit)
         )
         self.proxy.says("Receiving on address")
 
     def start_engine(self, *options: str) -> None:
         self.engine = self.programs.start(
             *(sys.executable, "-m", "tests.hosts.beamline"),
-            *(self.home.data / "beamline", self.entrance, *options),
+            *(self.home.data / "beamline", "0mq", self.entrance, *options),
         )
 
     def start_listener(self, *options: str) -> Program:
-        listener = self.programs.start(
-            *(sys.executable, "-m", "hxn_ptycho.cli", "listen"),
-            *("--zmq", f"127.0.0.1:{self.exit}", "--prefix", "hxn", *options),
-        )
+        words = page.command("hxn-ptycho listen", options[0], port_5578=self.exit)
+        listener = self.programs.start(*words, *options[1:])
         listener.says("connected to the proxy")
         self.listener = listener
         return listener
@@ -115,7 +112,7 @@ def test_what_ended_while_the_proxy_or_the_listener_was_away_is_caught_up_with(
     beamline.engine.says("ready")
     early, by_hand = beamline.measure(), beamline.measure()
     reconstruct(by_hand)
-    listener = beamline.start_listener("--no-worker", "--catch-up", "1")
+    listener = beamline.start_listener("--catch-up", "--no-worker")
     listener.says(f"run {early}: job")
     beamline.proxy.kill()
     listener.says("is gone")
