@@ -235,3 +235,16 @@ def test_a_shells_hook_is_enough(catalogs: Catalogs, home: Home) -> None:
     )
     assert ended.state == "done", ended.reason
     until(lambda: not Queue(home).has_worker(), "the idle worker to end")
+
+
+def test_the_lines_for_a_profile_are_enough(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ptycho.toml").write_text("[ptycho]\niterations = 8\n")
+    station = make_station(home.data / "profile")
+    with Queue(home).worker_lock():  # so no worker is started
+        exec(page.code('recipe="ptycho.toml"'), {"RE": station.RE})
+        uid = station.measure(3, 3)
+    (job,) = jobs_of(home, uid)
+    assert job.recipe.iterations == 8
