@@ -224,7 +224,7 @@ class Listener:
             self.callback.recipe,
             start_worker=self.callback.start_worker,
         )
-        if job is not None:
+        if job is not None and job.job_uid not in self.callback.jobs:
             self.callback.jobs.append(job.job_uid)
 
     def _tell(self) -> None:

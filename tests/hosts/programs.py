@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..waiting import until
 
+ROOT = Path(__file__).parents[2]
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
@@ -31,6 +32,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
+            cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
         )
