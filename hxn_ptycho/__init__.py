@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from .catalog import open_catalog
     from .orientation import orient
     from .recipe import Recipe
-    from .trigger import AutoReconstruct
+    from .trigger import AutoReconstruct, end_of_run
     from .worker import reconstruct, show_frames
 
 __all__ = [
     "AutoReconstruct",
     "Recipe",
     "__version__",
+    "end_of_run",
     "open_catalog",
     "orient",
     "reconstruct",
@@ -31,6 +32,7 @@ __all__ = [
 _ROOM_OF = {
     "AutoReconstruct": "trigger",
     "Recipe": "recipe",
+    "end_of_run": "trigger",
     "open_catalog": "catalog",
     "orient": "orientation",
     "reconstruct": "worker",

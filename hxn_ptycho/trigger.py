@@ -1,4 +1,4 @@
-"""`AutoReconstruct`: the callback that queues each ptychography scan when it has ended."""
+"""Queue each ptychography scan when it has ended: the callback `AutoReconstruct`, or a call."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from urllib.parse import unquote, urlparse
 
 from . import watch
 from .beamline import expected_frames, is_ptychography
-from .catalog import CatalogError, Catalogs, check_readable, describe, home_of
+from .catalog import (
+    CatalogError,
+    Catalogs,
+    check_readable,
+    describe,
+    descriptors,
+    home_of,
+    open_catalog,
+    wait_for_stop,
+)
 from .home import Stores, find_home
 from .prepare import absolute_files, override
-from .queue import Queue, QueuedJob
+from .queue import AlreadyQueued, Queue, QueuedJob
 from .recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -29,6 +38,8 @@ log = logging.getLogger(__name__)
 _MOST_RUNS = 100
 # The RunEngine waits for callbacks: give up on a busy queue soon.
 _QUEUE_SECONDS = 1.0
+# Nothing waits for `end_of_run` but who called it: for the queue, and for the catalog's writer.
+_PATIENT_SECONDS, _CATALOG_SECONDS = 10.0, 60.0
 
 
 @dataclass
@@ -70,7 +81,7 @@ class AutoReconstruct:
     Attributes
     ----------
     jobs : list of str
-        Job uids of the scans queued by this callback, in order.
+        Job uids of the scans that this callback saw, in order; those too that another had queued.
 
     Raises
     ------
@@ -184,15 +195,21 @@ class AutoReconstruct:
             Queue(self.home).ensure_worker()
 
     def _stop(self, stop: Mapping[str, Any]) -> None:
-        uid = stop["run_start"]
-        run = self._runs.pop(uid, None)
-        if run is None or not is_ptychography(run.start, run.descriptors):
-            return
-        scan = f"scan {run.start.get('scan_id')}"
+        run = self._runs.pop(stop["run_start"], None)
+        job = self._queue(run, stop, _QUEUE_SECONDS) if run else None
+        if job and job.job_uid not in self.jobs:
+            self.jobs.append(job.job_uid)
+
+    def _queue(self, run: _Run, stop: Mapping[str, Any], seconds: float) -> QueuedJob | None:
+        """Queue a run that has ended, if it is to be reconstructed; wait so long for the queue."""
+        uid, scan = run.start["uid"], f"scan {run.start.get('scan_id')}"
+        if not is_ptychography(run.start, run.descriptors):
+            log.info("%s, run %s, is not a ptychography scan: not queued", scan, uid)
+            return None
         if stop.get("exit_status") != "success":
             reason = f" ({stop['reason']})" if stop.get("reason") else ""
             _say(f"{scan} ended with {stop.get('exit_status')}{reason}: not reconstructed")
-            return
+            return None
         for file in sorted(run.files):
             try:
                 check_readable(self.home, file)
@@ -200,19 +217,25 @@ class AutoReconstruct:
                 _say(f"{scan}: {error}")
                 break
         recipe, refusal = self._recipe_for(run.start)
-        if refusal:
-            _say(f"{scan} cannot be reconstructed: {refusal}")
-        queue = Queue(self.home, timeout=_QUEUE_SECONDS)
-        job = queue.submit(
-            uid,
-            int(run.start.get("scan_id", 0)),
-            recipe,
-            stores=self.stores,
-            refusal=refusal,
-        )
-        self.jobs.append(job.job_uid)
-        if self.start_worker:
+        queue = Queue(self.home, timeout=seconds)
+        try:
+            job = queue.submit(
+                uid,
+                int(run.start.get("scan_id", 0)),
+                recipe,
+                stores=self.stores,
+                refusal=refusal,
+                once=True,
+            )
+        except AlreadyQueued as earlier:
+            job = earlier.job
+            _say(f"{scan} was queued before (job {job.job_uid[:8]}, {job.state}): not queued again")
+        else:
+            if refusal:
+                _say(f"{scan} cannot be reconstructed: {refusal}")
+        if self.start_worker and not job.ended:
             queue.ensure_worker()
+        return job
 
     def _stores_of(self, raw: Catalogs | Broker | None, processed: Broker | None) -> Stores | None:
         """Return what the brokers that were given say of where they are."""
@@ -244,6 +267,88 @@ class AutoReconstruct:
         if isinstance(self.recipe, Mapping):
             return Recipe.make(**self.recipe)
         return Recipe.from_toml(self.recipe)
+
+
+def end_of_run(
+    stop_doc: Mapping[str, Any],
+    catalog: Catalogs | Broker | None = None,
+    recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    *,
+    processed: Broker | None = None,
+    start_worker: bool = True,
+    seconds: float = _CATALOG_SECONDS,
+) -> QueuedJob | None:
+    """Queue the scan that a stop document ends, if it is one to reconstruct.
+
+    What a workflow engine calls (a Prefect flow, a consumer of Kafka's, a shell's hook), with the
+    same rules as `AutoReconstruct`. The documents come from the catalog. A scan is queued once,
+    however often and by whomever its end is told.
+
+    Examples
+    --------
+    >>> end_of_run(stop_doc)
+    <job 3fa9c1d2 of scan 7: queued>
+    >>> end_of_run({"run_start": uid}, recipe={"probe_modes": 3})
+
+    Parameters
+    ----------
+    stop_doc : mapping
+        The stop document; of it, ``run_start`` is used, the uid of the run that has ended.
+    catalog : Catalogs or databroker.Broker, optional
+        Where the run is, and whose queue and worker are used; default: those of
+        ``HXN_PTYCHO_HOME``, else of the user's data folder.
+    recipe : Recipe, mapping or path, optional
+        As of `AutoReconstruct`.
+    processed : databroker.Broker, optional
+        As of `AutoReconstruct`.
+    start_worker : bool
+        Start a worker process if none serves the home.
+    seconds : float
+        How long to wait for the catalog to have the run and its stop document.
+
+    Returns
+    -------
+    QueuedJob or None
+        The job, also if it was queued by an earlier call; None if the run is not a ptychography
+        scan or did not end well, and the log says which.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `stop_doc` is not a mapping, or has no ``run_start``.
+    RecipeError
+        If `recipe` cannot be used.
+    CatalogError
+        If the catalog does not have the run, or not its stop document, after so many seconds.
+    ConfigError
+        If ``config.toml`` or ``hxn.toml`` cannot be used.
+    QueueError
+        If the queue cannot be written, or the worker not be started.
+    """
+    uid = _run_of(stop_doc)
+    callback = AutoReconstruct(catalog, recipe, processed=processed, start_worker=start_worker)
+    if catalog is None:
+        catalog = open_catalog(callback.home)
+    raw = catalog.raw if isinstance(catalog, Catalogs) else catalog
+    start, stop = wait_for_stop(raw, uid, seconds)
+    return callback._queue(_Run(start, descriptors(raw, uid)), stop, _PATIENT_SECONDS)
+
+
+def _run_of(stop_doc: Mapping[str, Any]) -> str:
+    """Return the uid of the run that a stop document ends."""
+    if not isinstance(stop_doc, Mapping):
+        raise TypeError(
+            f"end_of_run takes a stop document, and this is of type {type(stop_doc).__name__}: "
+            '{"run_start": UID} will do'
+        )
+    uid = stop_doc.get("run_start")
+    if not isinstance(uid, str) or not uid:
+        kind = "start document" if "plan_name" in stop_doc or "scan_id" in stop_doc else "document"
+        raise ValueError(
+            f"this {kind} is not a stop document: it has no run_start, the uid of the run that has "
+            f"ended, but {', '.join(sorted(map(str, stop_doc))) or 'nothing'}"
+        )
+    return uid
 
 
 # Not attributes: a callback may be pickled, a thread may not.

@@ -20,6 +20,7 @@ from .find import (
     search_metadata,
     start_document,
     stop_document,
+    wait_for_stop,
 )
 from .opening import Catalogs, describe, open_catalog
 from .recorder import RunRecorder
@@ -59,6 +60,7 @@ __all__ = [
     "search_metadata",
     "start_document",
     "stop_document",
+    "wait_for_stop",
     "writer",
 ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .backend import backend_of, has_run
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 UID_LENGTH = 36
 # A longer text of digits is the beginning of a uid; SQLite has no such integers.
 SCAN_ID_DIGITS = 18
+_LOOK_SECONDS = 0.05
 
 
 def find_run(broker: Broker, run: str | int) -> str:
@@ -85,6 +87,42 @@ def stop_document(broker: Broker, uid: str) -> dict[str, Any] | None:
         If there is no such run.
     """
     return _metadata(broker, uid).get("stop")
+
+
+def wait_for_stop(
+    broker: Broker, uid: str, seconds: float, interrupt: Callable[[], object] = lambda: None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a run's start and stop documents, once the catalog has both: its writer may be behind.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    uid : str
+        Full uid of the run.
+    seconds : float
+        The longest wait.
+    interrupt : callable
+        Is called some times a second; what it raises ends the waiting.
+
+    Raises
+    ------
+    CatalogError
+        If they are not there by then; it says which.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            metadata = _metadata(broker, uid)
+            if metadata.get("stop"):
+                return metadata["start"], metadata["stop"]
+            fault = f"run {uid} has no stop document: it did not end"
+        except CatalogError as error:
+            fault = str(error)
+        if time.monotonic() >= deadline:
+            waited = f" after {seconds:.0f} s of waiting" if seconds else ""
+            raise CatalogError(f"{fault}{waited}; is the catalog's writer subscribed?")
+        interrupt()
+        time.sleep(_LOOK_SECONDS)
 
 
 def descriptors(broker: Broker, uid: str) -> list[dict[str, Any]]:

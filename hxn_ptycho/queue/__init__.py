@@ -18,7 +18,7 @@ from ..recipe import Recipe
 from .entry import TABLE, QueuedJob, State, select
 from .service import is_free, start_worker
 
-__all__ = ["MOST_ATTEMPTS", "Queue", "QueueError", "QueuedJob", "State"]
+__all__ = ["MOST_ATTEMPTS", "AlreadyQueued", "Queue", "QueueError", "QueuedJob", "State"]
 
 #: How often a job is given to a worker before it is refused because its workers die.
 MOST_ATTEMPTS = 2
@@ -26,6 +26,22 @@ MOST_ATTEMPTS = 2
 
 class QueueError(RuntimeError):
     """The queue cannot be used, or has no such job; the message says which and what to do."""
+
+
+class AlreadyQueued(QueueError):
+    """A raw run was submitted before.
+
+    Attributes
+    ----------
+    job : QueuedJob
+        The earlier job, as it is now.
+    """
+
+    def __init__(self, job: QueuedJob) -> None:
+        super().__init__(
+            f"run {job.raw_uid} has job {job.job_uid[:8]} already, which is {job.state}"
+        )
+        self.job = job
 
 
 class Queue:
@@ -60,6 +76,7 @@ class Queue:
         *,
         stores: Stores | None = None,
         refusal: str = "",
+        once: bool = False,
     ) -> QueuedJob:
         """Add a job at the end; return it once it is on disk (milliseconds).
 
@@ -74,14 +91,21 @@ class Queue:
             job is worked on.
         refusal : str
             If not empty: publish the job as failed for this reason, without computing.
+        once : bool
+            Add none if the queue has, or ever had, a job of this raw run: whoever tells that a scan
+            has ended may tell it twice, and two may tell it at the same moment.
 
         Raises
         ------
+        AlreadyQueued
+            If `once`, and there is one.
         QueueError
             If the queue cannot be written.
         """
         job_uid, derived_uid = str(uuid.uuid4()), str(uuid.uuid4())
         with self._transaction() as database:
+            if once and (earlier := select(database, "WHERE raw_uid = ? ORDER BY number", raw_uid)):
+                raise AlreadyQueued(earlier[-1])
             database.execute(
                 "INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, stores,"
                 " refusal, submitted) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -229,6 +253,13 @@ class Queue:
         where = f"WHERE state IN ({marks}) " if states else ""
         with self._connection() as database:
             return select(database, f"{where}ORDER BY number", *states)
+
+    def of_run(self, raw_uid: str) -> list[QueuedJob]:
+        """Return the jobs of a raw run, oldest first; also those that have ended."""
+        if not self.path.exists():
+            return []
+        with self._connection() as database:
+            return select(database, "WHERE raw_uid = ? ORDER BY number", raw_uid)
 
     def find(self, job_uid: str) -> QueuedJob:
         """Return one job by its uid or the first characters of it.

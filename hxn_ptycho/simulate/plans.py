@@ -1,13 +1,14 @@
 """Two-dimensional fly scans, for the simulated beamline's flyers."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: bluesky-queueserver reads the annotations of plans, and
+# turns names into devices where they are protocols of Bluesky's.
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Flyable, Movable, Readable
 
 from .trajectory import Axis, FlyCall, Trajectory
 
@@ -26,12 +27,12 @@ def set_default_flyer(flyer: Any) -> None:
 
 
 def fly2d(
-    dets: Sequence[Any],
-    m1: Any,
+    dets: Sequence[Readable],
+    m1: Movable,
     s1: float,
     e1: float,
     n1: int,
-    m2: Any,
+    m2: Movable,
     s2: float,
     e2: float,
     n2: int,
@@ -41,7 +42,7 @@ def fly2d(
     fly_type: str | None = None,
     return_speed: float | None = None,
     max_points: int | None = None,
-    flyer: Any = None,
+    flyer: Flyable | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Fly scan in two dimensions, relative to where the motors are.
@@ -86,19 +87,19 @@ def fly2d(
 
 
 def fly2dpd(
-    dets: Sequence[Any],
-    m1: Any,
+    dets: Sequence[Readable],
+    m1: Movable,
     s1: float,
     e1: float,
     n1: int,
-    m2: Any,
+    m2: Movable,
     s2: float,
     e2: float,
     n2: int,
     exposure_time: float,
     *,
     dead_time: float = 0.003,
-    flyer: Any = None,
+    flyer: Flyable | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Fly scan in two dimensions with a PandA, relative to where the motors are.
@@ -117,7 +118,7 @@ def fly2dpd(
 
 
 def scan_and_fly(
-    dets: Sequence[Any],
+    dets: Sequence[Readable],
     xstart: float,
     xstop: float,
     xnum: int,
@@ -126,9 +127,9 @@ def scan_and_fly(
     ynum: int,
     dwell: float,
     *,
-    flying_zebra: Any,
-    xmotor: Any = None,
-    ymotor: Any = None,
+    flying_zebra: Flyable,
+    xmotor: Movable | None = None,
+    ymotor: Movable | None = None,
     delta: float | None = None,
     snake: bool = False,
     md: Mapping[str, Any] | None = None,
@@ -158,7 +159,8 @@ def scan_and_fly(
     --------
     >>> RE(scan_and_fly([merlin1], -1, 1, 30, -1, 1, 30, 0.01, flying_zebra=zebra1))
     """
-    x, y = xmotor or flying_zebra.endstation.x, ymotor or flying_zebra.endstation.y
+    endstation = getattr(flying_zebra, "endstation")  # noqa: B009, no protocol has it
+    x, y = xmotor or endstation.x, ymotor or endstation.y
     if delta is None:
         delta = 2 * abs(xstop - xstart) / max(xnum - 1, 1)
     if delta < 0:

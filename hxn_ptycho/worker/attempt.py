@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..beamline import read_scan
-from ..catalog import CatalogError, Catalogs, start_document, stop_document
+from ..catalog import CatalogError, Catalogs, start_document, wait_for_stop
 from ..home import ConfigError
 from ..launch import Engine, LaunchError, Place, Program, engine_of, has_result, physical_cores
 from ..optics import OpticsError
@@ -169,20 +170,13 @@ class _Attempt:
 
     def wait_for_stop(self, seconds: float) -> None:
         """Wait until the catalog has the raw run's start and stop documents."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self.raw_start = start_document(self.catalogs.raw, self.queued.raw_uid)
-                if stop_document(self.catalogs.raw, self.queued.raw_uid) is not None:
-                    return
-                fault = f"run {self.queued.raw_uid} has no stop document: it did not end"
-            except CatalogError as error:
-                fault = str(error)
-            if time.monotonic() >= deadline:
-                waited = f" after {seconds:.0f} s of waiting" if seconds else ""
-                raise ScanError(f"{fault}{waited}; is the catalog's writer subscribed?")
-            self.interrupt()
-            time.sleep(0.05)
+        raw, uid = self.catalogs.raw, self.queued.raw_uid
+        try:
+            self.raw_start, _ = wait_for_stop(raw, uid, seconds, self.interrupt)
+        except CatalogError:
+            with suppress(CatalogError):  # it did not end: the published failure says of what
+                self.raw_start = start_document(raw, uid)
+            raise
 
     def compute(self) -> None:
         """Prepare the job folder, run the solver on it, and publish the errors meanwhile."""
