@@ -17,8 +17,9 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
+from .connection import impatient
 from .growing import GrowingRun
-from .remote import describe_remote
+from .remote import describe_remote, refusals
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 
@@ -50,9 +51,9 @@ class TiledStore:
                 f"{broker!r} is not a databroker 2 catalog of Bluesky runs in SQL (Tiled spec "
                 "CatalogOfBlueskyRuns 3.0); open one with hxn_ptycho.open_catalog()"
             )
-        self.name = str(broker.name)
         #: The Tiled client, whose items are runs by uid, oldest first.
-        self.runs: Any = catalog.v3
+        self.runs: Any = _of_our_own(catalog.v3)
+        self.name = str(broker.name or "/".join(self.runs.path_parts) or "of Bluesky runs")
 
     @property
     def home(self) -> Path | None:
@@ -150,6 +151,8 @@ class TiledStore:
             found = require(self.runs, uid, stream, key)
             try:
                 return np.asarray(found.read())
+            except CatalogError:
+                raise
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
@@ -161,7 +164,8 @@ class TiledStore:
 
     def remove(self, uid: str) -> None:
         """As of `Backend`."""
-        self.runs.delete_contents([uid], recursive=True, external_only=False)
+        with refusals(self):
+            self.runs.delete_contents([uid], recursive=True, external_only=False)
 
     def run_writer(self, start: Mapping[str, Any]) -> GrowingRun:
         """As of `Backend`."""
@@ -189,11 +193,19 @@ class TiledStore:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Say in the room's words that the catalog does not answer."""
+        """Say in the room's words that the catalog does not answer, or refuses."""
         try:
-            yield
+            with refusals(self):
+                yield
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             kind = CatalogAway if self.is_passing(error) else CatalogError
             raise kind(
                 f"the catalog {self.name} does not answer: {type(error).__name__}: {error}"
             ) from error
+
+
+def _of_our_own(runs: Any) -> Any:
+    """Return the same catalog by a connection that says at once that its server is away."""
+    return type(runs)(
+        impatient(runs.context), item=runs.item, structure_clients=runs.structure_clients
+    )
