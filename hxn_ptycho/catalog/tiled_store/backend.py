@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
-from .connection import impatient
+from .connection import impatient, is_served_here
 from .growing import GrowingRun
 from .remote import describe_remote, refusals
 from .requests import columns, contents, open_run, require
@@ -157,8 +157,10 @@ class TiledStore:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
     def writing(self) -> AbstractContextManager[None]:
-        """As of `Backend`: one writer at a time on the home's SQLite files."""
+        """As of `Backend`: one writer at a time on the home's SQLite files; a server has many."""
         home = self.home
+        if not home and not is_served_here(self.runs.context):
+            return nullcontext()
         name = self.runs.metadata.get("name", self.name)
         return exclusively(home / "catalogs" / f".{name}.lock" if home else None, name)
 

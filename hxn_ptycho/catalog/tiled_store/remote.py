@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ...home import Store
-from ..errors import CatalogError
+from ..errors import CatalogError, NotAllowed
 from .connection import away, impatient, is_served_here, server_address
 from .credentials import KEY_VARIABLE, LOGIN, Credentials, find_credentials
 
@@ -63,14 +63,15 @@ def open_remote(store: Store) -> Broker:
     """
     from databroker import Broker
 
-    address, path, profile = store.tiled, [], {}
+    address, path = store.tiled, list[str]()
+    profile: dict[str, Any] = {}
     if store.profile:
-        name, *path = [part for part in store.profile.split("/") if part]
+        name, *path = _parts(store.profile)
         profile = _profile(name)
         if "direct" in profile:
             return Broker(_open_direct(name, path))
         address = profile["uri"]
-    credentials = find_credentials(store, profile)
+    credentials = find_credentials(store)
     context, above = _connect(address, credentials, profile)
     path = [*above, *path]
     node = _node(context, path, credentials)
@@ -112,13 +113,13 @@ def is_at(store: TiledStore, known: Store) -> bool:
     context = store.runs.context
     if opening := _openings.get(context):
         return opening.store == known
-    address = known.tiled
+    address, path = known.tiled, []
     if known.profile:
-        name, *path = [part for part in known.profile.split("/") if part]
-        profile = _profile(name)
-        address = "/".join([str(profile.get("uri", "")).rstrip("/"), *path])
-    here = address_of(context, store.runs.path_parts)
-    return bool(address) and _plain(address) == _plain(here)
+        name, *path = _parts(known.profile)
+        address = _profile(name).get("uri", "")
+    if not address:
+        return False
+    return _place(address, path) == _place(str(context.api_uri), store.runs.path_parts)
 
 
 def credentials_in_use(context: Context) -> str:
@@ -137,7 +138,7 @@ def refusals(store: TiledStore) -> Iterator[None]:
 
     Raises
     ------
-    CatalogError
+    NotAllowed
         In place of its answer.
     """
     from tiled.client.auth import CannotRefreshAuthentication
@@ -147,7 +148,7 @@ def refusals(store: TiledStore) -> Iterator[None]:
     try:
         yield
     except CannotRefreshAuthentication as error:
-        raise CatalogError(
+        raise NotAllowed(
             f"your login at {server_address(context)} has run out; run `tiled login {address}`"
         ) from error
     except httpx.HTTPStatusError as error:
@@ -156,9 +157,9 @@ def refusals(store: TiledStore) -> Iterator[None]:
         by = credentials_in_use(context)
         # Tiled answers both with 401.
         if "permission" not in str(error) and error.response.status_code != HTTPStatus.FORBIDDEN:
-            raise CatalogError(_not_accepted(context, by)) from error
+            raise NotAllowed(_not_accepted(context, by)) from error
         does = "read" if error.request.method == "GET" else "write to"
-        raise CatalogError(
+        raise NotAllowed(
             f"{by} may not {does} {address}; it takes one with the scopes "
             f"{' '.join(_SCOPES[does])}, which the server's administrator can make"
         ) from error
@@ -219,9 +220,9 @@ def _node(context: Context, path: list[str], credentials: Credentials) -> Any:
     except httpx.HTTPStatusError as error:
         match error.response.status_code:
             case HTTPStatus.UNAUTHORIZED:
-                raise CatalogError(_not_accepted(context, credentials.source)) from error
+                raise NotAllowed(_not_accepted(context, credentials.source)) from error
             case HTTPStatus.FORBIDDEN:
-                raise CatalogError(
+                raise NotAllowed(
                     f"{credentials.source} may not read {address}; ask the server's administrator"
                 ) from error
             case HTTPStatus.NOT_FOUND:
@@ -255,7 +256,7 @@ def how_to_make(address: str) -> str:
 
 
 def _profile(name: str) -> dict[str, Any]:
-    """Return what a Tiled profile says, and its name."""
+    """Return what a Tiled profile says."""
     from tiled.profiles import list_profiles, load_profiles
 
     profiles = load_profiles()
@@ -264,7 +265,7 @@ def _profile(name: str) -> dict[str, Any]:
             f"there is no Tiled profile {name!r}, which config.toml names; there are "
             f"{', '.join(sorted(list_profiles())) or 'none'} (see `tiled profile list`)"
         )
-    return {**profiles[name][1], "name": name}
+    return dict(profiles[name][1])
 
 
 def _open_direct(name: str, path: list[str]) -> Any:
@@ -283,10 +284,11 @@ def _open_direct(name: str, path: list[str]) -> Any:
     return node
 
 
-def _plain(address: str) -> str:
-    """Return an address in one spelling: the server and the path on it."""
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _place(address: str, path: list[str]) -> tuple[str, list[str]]:
+    """Return which server an address is of, and the path on it, with `path` behind."""
     url = httpx.URL(address)
-    path = url.path.partition("/metadata/")[2] if "/metadata" in url.path else ""
-    if not path and "/api" not in url.path:
-        path = url.path
-    return f"{url.host}:{url.port or ''}/{path.strip('/')}"
+    return url.netloc.decode(), [*_parts(url.path.partition("/metadata")[2]), *path]
