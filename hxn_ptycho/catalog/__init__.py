@@ -8,10 +8,10 @@ other rooms need is here; none of them imports either.
 
 from __future__ import annotations
 
-from .arrays import ExternalArray, baseline, read, read_table, resolve
+from .arrays import ExternalArray, baseline, read, read_table, resolve, why_unreadable
 from .backend import RunWriter, home_of, run_writer
 from .embedded import PROFILE, install_profile
-from .errors import CatalogAway, CatalogError
+from .errors import CatalogAway, CatalogError, NotAllowed
 from .find import (
     descriptors,
     find_run,
@@ -35,6 +35,7 @@ __all__ = [
     "CatalogError",
     "Catalogs",
     "ExternalArray",
+    "NotAllowed",
     "RunRecorder",
     "RunWriter",
     "asset_registry",
@@ -59,6 +60,7 @@ __all__ = [
     "search_metadata",
     "start_document",
     "stop_document",
+    "why_unreadable",
     "writer",
 ]
 
