@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import stat
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ from hxn_ptycho.catalog import (
     search,
     stop_document,
 )
-from hxn_ptycho.catalog.tiled_store.credentials import KEY_VARIABLE
+from hxn_ptycho.catalog.tiled_store.credentials import KEY_VARIABLE, find_credentials
 from hxn_ptycho.catalog.tiled_store.remote import open_remote
 from hxn_ptycho.home import Store, Stores
 
@@ -283,24 +282,21 @@ def test_an_answer_that_is_lost_makes_nothing_twice(
     assert stop["num_events"] == {"iterations": 3}
 
 
-def test_no_key_is_printed(tiled_server: TiledServer, tmp_path: Path) -> None:
+def test_no_key_is_printed(
+    tiled_server: TiledServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nor written: what a job is queued with names the file."""
-    program = (
-        "import sys, logging; logging.basicConfig(level=logging.INFO)\n"
-        "from hxn_ptycho.catalog import open_catalog, describe, find_run\n"
-        "from hxn_ptycho.catalog.backend import backend_of\n"
-        "from hxn_ptycho.home import Stores\n"
-        "catalogs = open_catalog(sys.argv[1], Stores.model_validate_json(sys.argv[2]))\n"
-        "print(find_run(catalogs.raw, -1), describe(catalogs.raw), backend_of(catalogs.raw))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), tiled_server.stores().model_dump_json()],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
-    assert str(tiled_server.key_file) in done.stdout
-    assert tiled_server.key[:8] not in done.stdout + done.stderr
+    with caplog.at_level(logging.DEBUG):
+        catalogs = open_catalog(tmp_path / "home", tiled_server.fresh_stores())
+        insert(catalogs.raw, make_scan(tmp_path / "data", 5).documents)
+        with pytest.raises(CatalogError) as refusal:
+            find_run(catalogs.raw, 6)
+    store = describe(catalogs.raw)
+    credentials = find_credentials(store)
+    assert credentials.key == tiled_server.key
+    assert store.api_key_file == str(tiled_server.key_file)
+    told = [caplog.text, str(refusal.value), repr(store), repr(credentials), repr(catalogs)]
+    assert "/metadata/raw/fresh" in caplog.text, "requests are logged"
+    assert all(tiled_server.key[:8] not in each for each in told)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert all(tiled_server.key.encode() not in path.read_bytes() for path in kept)

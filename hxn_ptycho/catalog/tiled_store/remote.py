@@ -132,6 +132,16 @@ def credentials_in_use(context: Context) -> str:
     return LOGIN if context.http_client.auth is not None else "no API key and no login"
 
 
+def lacks_scopes(store: TiledStore) -> tuple[str, ...]:
+    """Return which scopes the API key in use lacks to store runs; empty also if it does not say."""
+    context = store.runs.context
+    links = context.server_info.authentication.links
+    if is_served_here(context) or context.api_key is None or not (links and links.apikey):
+        return ()  # a login, or the one key of a server for one user
+    has = set(context.which_api_key()["scopes"] or ["inherit"])
+    return () if "inherit" in has else tuple(s for s in _SCOPES["write to"] if s not in has)
+
+
 @contextmanager
 def refusals(store: TiledStore) -> Iterator[None]:
     """Say in words what to do where a server does not let us.
@@ -253,6 +263,27 @@ def how_to_make(address: str) -> str:
         f'from tiled.structures.core import Spec; from_uri("{above}").create_container("{name}", '
         f'metadata={{"name": "{name}"}}, specs=[Spec("{SPEC}", version="3.0")])'
     )
+
+
+def profile_of(place: str) -> dict[str, Any]:
+    """Return a Tiled profile whose root is what another has at "NAME/PATH".
+
+    Raises
+    ------
+    CatalogError
+        If there is none of this name, or it has no address.
+    """
+    name, *path = _parts(place)
+    profile = _profile(name)
+    if "direct" in profile:
+        raise CatalogError(
+            f"the Tiled profile {name} has no address but is served by the process that opens it: "
+            f'notebooks open the catalog by tiled.client.from_profile("{name}")'
+            + "".join(f'["{part}"]' for part in path)
+        )
+    server, _, above = str(profile["uri"]).rstrip("/").partition("/metadata")
+    api = server if "/api/" in server else f"{server}/api/v1"
+    return {**profile, "uri": "/".join([f"{api}/metadata", *_parts(above), *path])}
 
 
 def _profile(name: str) -> dict[str, Any]:
