@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
+from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote
+from .remote import describe_remote, refusals
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 
@@ -50,14 +51,16 @@ class TiledStore:
                 f"{broker!r} is not a databroker 2 catalog of Bluesky runs in SQL (Tiled spec "
                 "CatalogOfBlueskyRuns 3.0); open one with hxn_ptycho.open_catalog()"
             )
-        self.name = str(broker.name)
         #: The Tiled client, whose items are runs by uid, oldest first.
-        self.runs: Any = catalog.v3
+        self.runs: Any = _of_our_own(catalog.v3)
+        self.name = str(broker.name or "/".join(self.runs.path_parts) or "of Bluesky runs")
 
     @property
     def home(self) -> Path | None:
         """As of `Backend`."""
-        root = self.runs.metadata.get(HOME_KEY)
+        # A server may serve a home's files, too: then it is the server's to write them.
+        served_here = is_served_here(self.runs.context)
+        root = self.runs.metadata.get(HOME_KEY) if served_here else None
         return Path(root) if root else None
 
     def description(self) -> Store:
@@ -150,18 +153,43 @@ class TiledStore:
             found = require(self.runs, uid, stream, key)
             try:
                 return np.asarray(found.read())
+            except CatalogError:
+                raise
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
+    def why_unreadable(self, uid: str, stream: str, key: str) -> str:
+        """As of `Backend`: a server says what it may not read only when it is asked to."""
+        if self.home:
+            return ""  # known before: `check_readable`
+        with self._answering():
+            array = require(self.runs, uid, stream, key)
+        try:
+            array[(slice(0, 1),) * array.ndim]
+        except (CatalogAway, httpx.HTTPStatusError) as error:
+            with self._answering():
+                known = contents(self.runs, uid, stream)  # or else it is away
+            files = ", ".join(map(str, known.sources[key].files))
+            return (
+                f"the server of the catalog cannot read {files}: others find {key} in the catalog "
+                "and not what is in it; ask the server's administrator to add the folder to "
+                "readable_storage in the server's configuration, if it is on the server's host "
+                f"({error})"
+            )
+        return ""
+
     def writing(self) -> AbstractContextManager[None]:
-        """As of `Backend`: one writer at a time on the home's SQLite files."""
+        """As of `Backend`: one writer at a time on the home's SQLite files; a server has many."""
         home = self.home
+        if not home and not is_served_here(self.runs.context):
+            return nullcontext()
         name = self.runs.metadata.get("name", self.name)
         return exclusively(home / "catalogs" / f".{name}.lock" if home else None, name)
 
     def remove(self, uid: str) -> None:
         """As of `Backend`."""
-        self.runs.delete_contents([uid], recursive=True, external_only=False)
+        with refusals(self):
+            self.runs.delete_contents([uid], recursive=True, external_only=False)
 
     def run_writer(self, start: Mapping[str, Any]) -> GrowingRun:
         """As of `Backend`."""
@@ -189,11 +217,19 @@ class TiledStore:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Say in the room's words that the catalog does not answer."""
+        """Say in the room's words that the catalog does not answer, or refuses."""
         try:
-            yield
+            with refusals(self):
+                yield
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             kind = CatalogAway if self.is_passing(error) else CatalogError
             raise kind(
                 f"the catalog {self.name} does not answer: {type(error).__name__}: {error}"
             ) from error
+
+
+def _of_our_own(runs: Any) -> Any:
+    """Return the same catalog by a connection that says at once that its server is away."""
+    return type(runs)(
+        impatient(runs.context), item=runs.item, structure_clients=runs.structure_clients
+    )

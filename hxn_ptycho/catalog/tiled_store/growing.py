@@ -12,6 +12,7 @@ import httpx
 
 from ..backend import has_run, patiently
 from ..hdf5 import FRAMES_KEY, Dataset
+from .remote import refusals
 from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 
@@ -266,7 +267,7 @@ class GrowingRun:
 
     def _do(self, action: Callable[[], Any]) -> Any:
         def locked() -> Any:
-            with self.store.writing():
+            with self.store.writing(), refusals(self.store):
                 return action()
 
         return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
