@@ -21,10 +21,11 @@ from .find import (
     start_document,
     stop_document,
 )
+from .keeper import recover
 from .opening import Catalogs, describe, open_catalog
 from .recorder import RunRecorder
 from .registry import AssetRegistry, asset_registry
-from .spool import pending, recover
+from .spool import is_kept, pending, why_kept
 from .storage import check_readable, readable_storage
 from .store import insert
 
@@ -46,6 +47,7 @@ __all__ = [
     "home_of",
     "insert",
     "install_profile",
+    "is_kept",
     "open_catalog",
     "pending",
     "read",
@@ -59,6 +61,7 @@ __all__ = [
     "search_metadata",
     "start_document",
     "stop_document",
+    "why_kept",
     "writer",
 ]
 

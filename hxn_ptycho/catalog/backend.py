@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from ..home import Store
 from .errors import CatalogAway, CatalogError
@@ -22,7 +28,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 T = TypeVar("T")
 
+#: A store that is only busy is asked again so often, and no more after so many seconds.
 ATTEMPTS = 5
+ATTEMPTS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -290,7 +298,12 @@ def has_run(backend: Backend, uid: str, whole: bool = False) -> bool:
     return metadata is not None and (not whole or bool(metadata.get("stop")))
 
 
-def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
+def patiently(
+    backend: Backend,
+    what: str,
+    action: Callable[[], T],
+    again: Callable[[BaseException], bool] | None = None,
+) -> T:
     """Return what `action` returns; try again, a few times, while the store is only busy.
 
     Parameters
@@ -299,6 +312,8 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
     what : str
         What cannot be done if it fails, as "run 1a2b3c4d cannot be stored".
     action : callable
+    again : callable, optional
+        Whether it may be done again after an error; default: after any that may pass.
 
     Raises
     ------
@@ -307,9 +322,11 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
     CatalogError
         If it refuses for another reason.
     """
+    may_pass = again or backend.is_passing
     attempts = Retrying(
-        retry=retry_if_exception(backend.is_passing),
-        stop=stop_after_attempt(ATTEMPTS),
+        # A store that is away is not asked again here: who waits for it has time.
+        retry=retry_if_exception(lambda e: not isinstance(e, CatalogAway) and may_pass(e)),
+        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(ATTEMPTS_SECONDS),
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,
     )
@@ -319,6 +336,7 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
         raise
     except Exception as error:
         kind = CatalogAway if backend.is_passing(error) else CatalogError
+        said = str(error).partition("\n")[0]  # not the SQL
         raise kind(
-            f"{what} in the catalog {backend.name}: {type(error).__name__}: {error}"
+            f"{what} in the catalog {backend.name}: {type(error).__name__}: {said}"
         ) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
+from .bounds import bounded
 from .growing import GrowingRun
 from .remote import describe_remote
 from .requests import columns, contents, open_run, require
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ..registry import AssetRegistry
 
 _PREFIX_MATCHES = 20
+# An array that the server reads itself takes its time.
+_READ_SECONDS = 120.0
 
 
 class TiledStore:
@@ -146,7 +150,7 @@ class TiledStore:
 
     def read(self, uid: str, stream: str, key: str) -> NDArray[np.generic]:
         """As of `Backend`."""
-        with self._answering():
+        with self._answering(_READ_SECONDS):
             found = require(self.runs, uid, stream, key)
             try:
                 return np.asarray(found.read())
@@ -161,7 +165,8 @@ class TiledStore:
 
     def remove(self, uid: str) -> None:
         """As of `Backend`."""
-        self.runs.delete_contents([uid], recursive=True, external_only=False)
+        with self.bounded():
+            self.runs.delete_contents([uid], recursive=True, external_only=False)
 
     def run_writer(self, start: Mapping[str, Any]) -> GrowingRun:
         """As of `Backend`."""
@@ -185,13 +190,31 @@ class TiledStore:
         if isinstance(error, httpx.HTTPStatusError):
             return error.response.status_code >= 500 or error.response.status_code == 429
         text = str(error).lower()
-        return isinstance(error, httpx.TransportError) or "locked" in text or "busy" in text
+        passing = ("locked", "busy", "disk is full")
+        return isinstance(error, httpx.TransportError) or any(word in text for word in passing)
+
+    def is_undone(self, error: BaseException) -> bool:
+        """Whether what was asked will not be done: it may be asked again without doing it twice.
+
+        A request that had no answer may be worked on later, by a server that was only stopped.
+        """
+        if isinstance(error, httpx.HTTPStatusError):
+            return error.response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        if isinstance(error, httpx.TransportError):
+            never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+            return isinstance(error, never_sent)
+        return self.is_passing(error)
+
+    def bounded(self, answer: float | None = None) -> AbstractContextManager[None]:
+        """Wait for answers of a server for a bounded time only, meanwhile in this thread."""
+        return nullcontext() if self.home else bounded(self.runs, answer)
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _answering(self, answer: float | None = None) -> Iterator[None]:
         """Say in the room's words that the catalog does not answer."""
         try:
-            yield
+            with self.bounded(answer):
+                yield
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             kind = CatalogAway if self.is_passing(error) else CatalogError
             raise kind(

@@ -266,10 +266,13 @@ class GrowingRun:
 
     def _do(self, action: Callable[[], Any]) -> Any:
         def locked() -> Any:
-            with self.store.writing():
+            with self.store.writing(), self.store.bounded():
                 return action()
 
-        return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
+        # Nothing is asked twice that may have been done, as rows would be there twice: the run is
+        # then written anew, as a whole.
+        what = f"run {self.uid[:8]} cannot be stored"
+        return patiently(self.store, what, locked, self.store.is_undone)
 
 
 def _is_conflict(error: BaseException) -> bool:

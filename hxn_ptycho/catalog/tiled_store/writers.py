@@ -154,7 +154,7 @@ class TiledWriter:
 
     def __call__(self, name: str, document: Document) -> None:
         """Store one document."""
-        with self.store.writing():
+        with self.store.writing(), self.store.bounded():
             for each, translated in self._translate(name, document):
                 if each == "stop" and self._translate.notes:
                     translated = {**translated, "storage_notes": self._translate.notes}
