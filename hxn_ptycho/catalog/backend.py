@@ -161,6 +161,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def address(self) -> str:
+        """Where it is, the same whoever opens it and how; empty: in a home, or nobody can say."""
+        ...
+
+    @property
     def home(self) -> Path | None:
         """The home folder whose embedded catalog it is; None: another store."""
         ...
@@ -298,12 +303,7 @@ def has_run(backend: Backend, uid: str, whole: bool = False) -> bool:
     return metadata is not None and (not whole or bool(metadata.get("stop")))
 
 
-def patiently(
-    backend: Backend,
-    what: str,
-    action: Callable[[], T],
-    again: Callable[[BaseException], bool] | None = None,
-) -> T:
+def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
     """Return what `action` returns; try again, a few times, while the store is only busy.
 
     Parameters
@@ -312,8 +312,6 @@ def patiently(
     what : str
         What cannot be done if it fails, as "run 1a2b3c4d cannot be stored".
     action : callable
-    again : callable, optional
-        Whether it may be done again after an error; default: after any that may pass.
 
     Raises
     ------
@@ -322,10 +320,9 @@ def patiently(
     CatalogError
         If it refuses for another reason.
     """
-    may_pass = again or backend.is_passing
     attempts = Retrying(
-        # A store that is away is not asked again here: who waits for it has time.
-        retry=retry_if_exception(lambda e: not isinstance(e, CatalogAway) and may_pass(e)),
+        # A store that is away is not asked again here: who can wait for it does.
+        retry=retry_if_exception(lambda e: not _is_away(e) and backend.is_passing(e)),
         stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(ATTEMPTS_SECONDS),
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,
@@ -340,3 +337,7 @@ def patiently(
         raise kind(
             f"{what} in the catalog {backend.name}: {type(error).__name__}: {said}"
         ) from error
+
+
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, CatalogAway)

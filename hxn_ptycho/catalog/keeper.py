@@ -42,6 +42,7 @@ class _Trouble:
 
     failures: int = 0
     refused: bool = False
+    reason: str = ""
     next_try: float = 0.0
     pause: float = REFUSED_PAUSE
 
@@ -150,20 +151,20 @@ class Keeper:
 
     def refuse(self, uid: str, error: BaseException | str) -> None:
         """Take note that the catalog refuses a run that is in the spool; said once for a reason."""
-        trouble = self._troubles.setdefault(uid, _Trouble())
+        trouble, reason = self._troubles.setdefault(uid, _Trouble()), str(error)
         trouble.pause = (
-            min(2 * trouble.pause, MOST_REFUSED_PAUSE) if trouble.refused else (REFUSED_PAUSE)
+            min(2 * trouble.pause, MOST_REFUSED_PAUSE) if trouble.refused else REFUSED_PAUSE
         )
         trouble.refused, trouble.next_try = True, time.monotonic() + trouble.pause
         path = self.folder / f"{uid}{spool.SUFFIX}"
-        kept = next((run for run in spool.waiting(self.folder) if run.path == path), None)
-        if kept is not None and kept.reason != str(error):
-            kept.note(str(error))
+        if reason != trouble.reason:
+            trouble.reason = reason
+            spool.note(path, reason)
             logger.error(
                 "run %s is not in the catalog: %s. Its documents are safe in %s; when the cause "
                 "is gone, it is stored by itself, or at once by `hxn-ptycho doctor`",
                 uid[:8],
-                error,
+                reason,
                 path,
             )
         self._set_free(uid)
@@ -190,6 +191,9 @@ class Keeper:
         with self._state:
             if self._before_us:
                 return False
+        # By a question first: what a server is told to do while it is stopped, it does later.
+        if self.away and self._runs() and not self._answers():
+            return False
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:  # nothing can be kept there, nor be shared with others
@@ -208,10 +212,13 @@ class Keeper:
                 stored = self._store(run)
             except CatalogAway as error:
                 trouble.failures += 1
-                run.note(str(error))
                 if trouble.failures < MOST_FAILURES or not self._answers():
+                    spool.note(run.path, str(error))
                     self.lost(error)
                     return False
+                if trouble.refused:
+                    self.refuse(run.uid, error)
+                    continue
                 suspects.append((run.uid, error))  # unless the next has the same to say
             except CatalogError as error:
                 self.refuse(run.uid, error)
@@ -362,7 +369,7 @@ def recover(
             keeper = Keeper(_broker_for(destination, catalogs), registry, roots)
         except (CatalogError, ConfigError) as error:
             for run in group:
-                run.note(str(error))
+                spool.note(run.path, str(error))
             continue
         keeper.folder = home.root / "spool"
         keeper.store()

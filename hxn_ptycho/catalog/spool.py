@@ -36,14 +36,19 @@ class Destination:
         Its name.
     store : Store or None
         How any process opens it; None: only one to which its broker was given can.
+    address : str
+        Of a server; empty: another kind.
     """
 
     catalog: str
     store: Store | None
+    address: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         """Equal for the same catalog, whoever opens it and with which API key."""
+        if self.address:
+            return ("server", self.address)
         if self.store is None:
             return ("a broker", self.catalog)
         if self.store.is_embedded:
@@ -52,6 +57,8 @@ class Destination:
 
     def __str__(self) -> str:
         """Say in a few words where it is."""
+        if self.address:
+            return self.address
         if self.store is None:
             return f"{self.catalog}, a broker of the session that measured"
         if self.store.is_embedded:
@@ -59,7 +66,7 @@ class Destination:
         if self.store.v0:
             named = isinstance(self.store.v0, str)
             return f"databroker.v0 {self.store.v0}" if named else "a databroker.v0 broker"
-        return self.store.tiled or self.store.profile
+        return f"Tiled profile {self.store.profile}"
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,6 @@ class Kept:
     registry: str
     reason: str
     fault: str = ""
-
-    def note(self, reason: str) -> None:
-        """Write down why the run is not stored, beside it."""
-        with contextlib.suppress(OSError):  # a full disk must not cost the run
-            _reason_file(self.path).write_text(reason)
 
     def remove(self) -> None:
         """Remove the file: the catalog has the run."""
@@ -134,6 +136,7 @@ class Spool:
         header = {
             "catalog": destination.catalog,
             "store": None if store is None else store.model_dump(exclude_defaults=True),
+            "address": destination.address,
             "registry": registry,
         }
         self.append(encode(HEADER, header))
@@ -166,9 +169,9 @@ def destination_of(broker: Broker) -> Destination:
     """Return which catalog a broker is."""
     backend = backend_of(broker)
     try:
-        return Destination(backend.name, backend.description())
+        return Destination(backend.name, backend.description(), backend.address)
     except CatalogError:  # no other process can open it; this one stores its runs
-        return Destination(backend.name, None)
+        return Destination(backend.name, None, backend.address)
 
 
 def pending(home: Home) -> list[Kept]:
@@ -196,6 +199,13 @@ def waiting(folder: Path) -> list[Kept]:
         except FileNotFoundError:  # stored by another process meanwhile
             continue
     return sorted(found, key=lambda run: (run.time, run.path.name))
+
+
+def note(path: Path, reason: str) -> None:
+    """Write down beside a run's file why it is not stored."""
+    if path.exists():
+        with contextlib.suppress(OSError):  # a full disk must not cost the run
+            _reason_file(path).write_text(reason)
 
 
 def read(path: Path) -> list[Named]:
@@ -253,7 +263,9 @@ def _look(path: Path) -> Kept:
             if name == HEADER:
                 store = document["store"]
                 destination = Destination(
-                    document["catalog"], None if store is None else Store.model_validate(store)
+                    document["catalog"],
+                    None if store is None else Store.model_validate(store),
+                    document["address"],
                 )
                 registry = document["registry"]
                 line = file.readline()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from http import HTTPStatus
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
-from .bounds import bounded
+from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote
+from .remote import address_of, describe_remote, refusals
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from ..registry import AssetRegistry
 
 _PREFIX_MATCHES = 20
-# An array that the server reads itself takes its time.
-_READ_SECONDS = 120.0
 
 
 class TiledStore:
@@ -54,9 +51,15 @@ class TiledStore:
                 f"{broker!r} is not a databroker 2 catalog of Bluesky runs in SQL (Tiled spec "
                 "CatalogOfBlueskyRuns 3.0); open one with hxn_ptycho.open_catalog()"
             )
-        self.name = str(broker.name)
         #: The Tiled client, whose items are runs by uid, oldest first.
-        self.runs: Any = catalog.v3
+        self.runs: Any = _of_our_own(catalog.v3)
+        self.name = str(broker.name or "/".join(self.runs.path_parts) or "of Bluesky runs")
+
+    @property
+    def address(self) -> str:
+        """As of `Backend`."""
+        context = self.runs.context
+        return "" if is_served_here(context) else address_of(context, self.runs.path_parts)
 
     @property
     def home(self) -> Path | None:
@@ -150,10 +153,12 @@ class TiledStore:
 
     def read(self, uid: str, stream: str, key: str) -> NDArray[np.generic]:
         """As of `Backend`."""
-        with self._answering(_READ_SECONDS):
+        with self._answering():
             found = require(self.runs, uid, stream, key)
             try:
                 return np.asarray(found.read())
+            except CatalogError:
+                raise
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
@@ -165,7 +170,7 @@ class TiledStore:
 
     def remove(self, uid: str) -> None:
         """As of `Backend`."""
-        with self.bounded():
+        with refusals(self):
             self.runs.delete_contents([uid], recursive=True, external_only=False)
 
     def run_writer(self, start: Mapping[str, Any]) -> GrowingRun:
@@ -193,30 +198,21 @@ class TiledStore:
         passing = ("locked", "busy", "disk is full")
         return isinstance(error, httpx.TransportError) or any(word in text for word in passing)
 
-    def is_undone(self, error: BaseException) -> bool:
-        """Whether what was asked will not be done: it may be asked again without doing it twice.
-
-        A request that had no answer may be worked on later, by a server that was only stopped.
-        """
-        if isinstance(error, httpx.HTTPStatusError):
-            return error.response.status_code == HTTPStatus.TOO_MANY_REQUESTS
-        if isinstance(error, httpx.TransportError):
-            never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-            return isinstance(error, never_sent)
-        return self.is_passing(error)
-
-    def bounded(self, answer: float | None = None) -> AbstractContextManager[None]:
-        """Wait for answers of a server for a bounded time only, meanwhile in this thread."""
-        return nullcontext() if self.home else bounded(self.runs, answer)
-
     @contextmanager
-    def _answering(self, answer: float | None = None) -> Iterator[None]:
-        """Say in the room's words that the catalog does not answer."""
+    def _answering(self) -> Iterator[None]:
+        """Say in the room's words that the catalog does not answer, or refuses."""
         try:
-            with self.bounded(answer):
+            with refusals(self):
                 yield
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             kind = CatalogAway if self.is_passing(error) else CatalogError
             raise kind(
                 f"the catalog {self.name} does not answer: {type(error).__name__}: {error}"
             ) from error
+
+
+def _of_our_own(runs: Any) -> Any:
+    """Return the same catalog by a connection that says at once that its server is away."""
+    return type(runs)(
+        impatient(runs.context), item=runs.item, structure_clients=runs.structure_clients
+    )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ..backend import has_run, patiently
+from ..errors import CatalogAway
 from ..hdf5 import FRAMES_KEY, Dataset
+from .remote import refusals
 from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 
@@ -87,7 +89,14 @@ class GrowingRun:
             if not replace and has_run(self.store, self.uid, whole=True):
                 return False
             self.store.remove(self.uid)
-            return create()
+            try:
+                return create()
+            except Exception as error:
+                if not _is_conflict(error):
+                    raise
+                raise CatalogAway(
+                    f"run {self.uid[:8]} is being stored by another just now"
+                ) from error
 
         return self._do(act)
 
@@ -266,13 +275,11 @@ class GrowingRun:
 
     def _do(self, action: Callable[[], Any]) -> Any:
         def locked() -> Any:
-            with self.store.writing(), self.store.bounded():
+            with self.store.writing(), refusals(self.store):
                 return action()
 
-        # Nothing is asked twice that may have been done, as rows would be there twice: the run is
-        # then written anew, as a whole.
-        what = f"run {self.uid[:8]} cannot be stored"
-        return patiently(self.store, what, locked, self.store.is_undone)
+        # Not again after `CatalogAway`: it may have been done, and rows would be there twice.
+        return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
 
 
 def _is_conflict(error: BaseException) -> bool:

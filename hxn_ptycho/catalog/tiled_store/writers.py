@@ -12,6 +12,7 @@ from ..errors import CatalogError, Unsupported
 from ..hdf5 import Roots
 from ..streamed import StreamedArray
 from .growing import GrowingRun
+from .remote import refusals
 
 if TYPE_CHECKING:
     from ..registry import AssetRegistry
@@ -154,7 +155,7 @@ class TiledWriter:
 
     def __call__(self, name: str, document: Document) -> None:
         """Store one document."""
-        with self.store.writing(), self.store.bounded():
+        with self.store.writing(), refusals(self.store):
             for each, translated in self._translate(name, document):
                 if each == "stop" and self._translate.notes:
                     translated = {**translated, "storage_notes": self._translate.notes}
