@@ -160,12 +160,14 @@ class Keeper:
         if reason != trouble.reason:
             trouble.reason = reason
             spool.note(path, reason)
+            where = (
+                "this program's memory only; it is tried again while that runs"
+                if uid in self._in_memory
+                else f"{path}; when the cause is gone, it is stored by itself, or at once by "
+                "`hxn-ptycho doctor`"
+            )
             logger.error(
-                "run %s is not in the catalog: %s. Its documents are safe in %s; when the cause "
-                "is gone, it is stored by itself, or at once by `hxn-ptycho doctor`",
-                uid[:8],
-                reason,
-                path,
+                "run %s is not in the catalog: %s. Its documents are in %s", uid[:8], reason, where
             )
         self._set_free(uid)
 

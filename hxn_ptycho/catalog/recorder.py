@@ -235,8 +235,8 @@ class _Recording:
                 "ends before the catalog is back",
                 self.uid[:8],
             )
-        self.keeper.end(self.uid, stored=False)
         self.keeper.keep(self.uid, documents, self._done)
+        self.keeper.end(self.uid, stored=False)
 
     def _refused(self, error: BaseException | str) -> None:
         if self._to_disk():

@@ -72,6 +72,7 @@ class Worker:
         self._running: dict[str, threading.Thread] = {}
         self._faults: list[Exception] = []
         self._waiting: dict[str, _Wait] = {}
+        self._begun: set[str] = set()
 
     def run(self, until_idle_seconds: float | None = None) -> int:
         """Work until there has been no job for so long; return the number of jobs worked on.
@@ -130,12 +131,13 @@ class Worker:
         except (CatalogError, ConfigError) as error:
             log.error("%s", error)  # each job will say so too
         log.info("worker %d is ready", os.getpid())
-        worked, last = 0, time.monotonic()
+        last = time.monotonic()
+        self._begun.clear()
         try:
             while not self._end.is_set() and not self._faults:
                 if self._start_next():
-                    worked += 1
-                elif self._any_running() or self._any_waiting():
+                    continue
+                if self._any_running() or self._any_waiting():
                     last = time.monotonic()
                     self._end.wait(_POLL_SECONDS)
                 elif time.monotonic() - last >= idle:
@@ -147,8 +149,8 @@ class Worker:
                 thread.join()
         if self._faults:
             raise self._faults[0]
-        log.info("worker %d ends after %d jobs", os.getpid(), worked)
-        return worked
+        log.info("worker %d ends after %d jobs", os.getpid(), len(self._begun))
+        return len(self._begun)
 
     def _any_running(self) -> bool:
         """Whether a job is being worked on."""
@@ -185,6 +187,7 @@ class Worker:
             return False
         thread = threading.Thread(target=self._work, args=(claimed, place), name=job.job_uid)
         self._running[job.job_uid] = thread
+        self._begun.add(job.job_uid)
         thread.start()
         return True
 

@@ -57,7 +57,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(keeping, "MOST_PAUSE", 0.2)
     monkeypatch.setattr(recording, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 2.0)  # a server that works is quicker
 
 
 @pytest.fixture
@@ -273,6 +273,21 @@ def test_a_run_that_the_store_never_takes_lets_the_others_pass(
     (kept,) = pending(remote.home)
     assert kept.uid == scans[0].uid
     assert "500" in kept.reason
+
+
+def test_without_room_for_the_spool_a_run_is_kept_in_memory(
+    remote: Catalogs, tiled_server: TiledServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    (remote.home.root / "spool").touch()
+    record = writer(remote.raw)
+    scans = [make_scan(remote.home.data, number) for number in (1, 2)]
+    with hung(tiled_server):
+        for scan in scans:
+            for name, document in scan.documents:
+                record(name, document)
+        until(lambda: said(caplog, "neither in the catalog nor kept on disk") == 2, "that")
+    until(lambda: said(caplog, "is back: 2 runs"), "both to be stored")
+    assert search(remote.raw) == [scan.uid for scan in scans]
 
 
 # Holds the database of runs until it is told otherwise.
