@@ -173,20 +173,28 @@ def test_jobs_whose_scan_cannot_be_looked_up_wait_and_others_go_on(
     check_published_once(embedded, other, SHORT.iterations)
 
 
-def test_a_failure_is_published_when_the_catalog_is_back(
-    catalogs: Catalogs, queue: Queue, scan: tuple[str, int], tiled_server: TiledServer
+def test_results_away_from_the_beginning(
+    catalogs: Catalogs, queue: Queue, tiled_server: TiledServer
 ) -> None:
+    """What came of a job is published when the catalog is back: a result, or why there is none."""
     embedded = open_catalog(catalogs.home, Stores())
     stores = catalogs.home.config().catalogs.model_copy(update={"raw": Stores().raw})
-    job = queue.submit(*measure(embedded), Recipe(window=64, ranks=1), stores=stores)
+    scan = measure(embedded)
+    doomed = queue.submit(*scan, Recipe(window=64, ranks=1), stores=stores)
+    good = queue.submit(*scan, SHORT, stores=stores)
     with working(catalogs):
         with hung(tiled_server):
-            until(lambda: waits(queue, job) and queue.find(job.job_uid).refusal, "it to wait", 120)
-        until(lambda: queue.find(job.job_uid).state == "failed", "it to have failed", 120)
-    (result,) = results(uid=job.derived_uid, catalogs=catalogs)
+            until(lambda: waits(queue, doomed) and waits(queue, good), "both to wait", 120)
+            assert queue.find(doomed.job_uid).refusal
+            lines, _ = read_progress(folder_of(catalogs, good))
+            assert lines[-1]["event"] == "finished"
+        until(lambda: queue.find(doomed.job_uid).state == "failed", "it to have failed", 120)
+    (result,) = results(uid=doomed.derived_uid, catalogs=catalogs)
     assert result.exit_status == "fail"
-    assert result.reason == queue.find(job.job_uid).reason
+    assert result.reason == queue.find(doomed.job_uid).reason
     assert "window" in result.reason
+    assert read_progress(folder_of(catalogs, good))[0] == lines, "not computed again"
+    check_published_once(catalogs, good, SHORT.iterations)
 
 
 def test_by_hand_the_result_waits_too(

@@ -21,9 +21,9 @@ from .find import (
     start_document,
     stop_document,
 )
-from .keeper import recover
 from .opening import Catalogs, describe, open_catalog
 from .recorder import RunRecorder
+from .recovery import recover
 from .registry import AssetRegistry, asset_registry
 from .spool import is_kept, pending, why_kept
 from .storage import check_readable, readable_storage

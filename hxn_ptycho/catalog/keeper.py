@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..home import ConfigError, Home, Stores, find_home
+from ..home import Home, find_home
 from . import spool
 from .backend import DocumentWriter, backend_of
 from .errors import CatalogAway, CatalogError
 from .hdf5 import Roots
-from .opening import Catalogs, open_catalog
 from .registry import AssetRegistry, asset_registry
 from .storage import registry_file
 from .store import insert
@@ -213,7 +212,8 @@ class Keeper:
             try:
                 stored = self._store(run)
             except CatalogAway as error:
-                trouble.failures += 1
+                # A locked database has nothing against this run, a server's own error may have.
+                trouble.failures += bool(self.destination.address)
                 if trouble.failures < MOST_FAILURES or not self._answers():
                     spool.note(run.path, str(error))
                     self.lost(error)
@@ -339,64 +339,9 @@ class Keeper:
         return max(0.1, min(times) - time.monotonic()) if times else 0.0
 
 
-def recover(
-    catalogs: Catalogs, registry: AssetRegistry | None = None, roots: Roots = ()
-) -> list[str]:
-    """Store the runs that were kept on disk because their catalogs could not take them.
-
-    A run whose IPython was killed has no stop document; it gets one that says so. A run for
-    another store than the home's now goes there, not here. One that cannot be stored stays, with
-    the reason beside it: `pending` lists them.
-
-    Parameters
-    ----------
-    catalogs : Catalogs
-        Of the home whose spool is looked at.
-    registry : AssetRegistry, optional
-        As of `insert`; default: the home's own, if it has one.
-    roots : sequence of (old, new)
-        As of `insert`.
-
-    Returns
-    -------
-    list of str
-        The uids that are in their catalogs now.
-    """
-    done: list[str] = []
-    home = catalogs.home
-    destinations = {run.destination.key: run.destination for run in spool.pending(home)}
-    for destination in destinations.values():
-        group = [run for run in spool.pending(home) if run.destination.key == destination.key]
-        try:
-            keeper = Keeper(_broker_for(destination, catalogs), registry, roots)
-        except (CatalogError, ConfigError) as error:
-            for run in group:
-                spool.note(run.path, str(error))
-            continue
-        keeper.folder = home.root / "spool"
-        keeper.store()
-        left = {run.path for run in spool.pending(home)}
-        done += [run.uid for run in group if run.path not in left]
-    return done
-
-
 def registry_kind(registry: AssetRegistry | None, home: Home) -> str:
     """Return whether a registry is none (""), the home's ("home"), or "other"."""
     if registry is None:
         return ""
     config = getattr(registry, "config", None) or {}
     return "home" if config.get("dbpath") == str(registry_file(home)) else "other"
-
-
-def _broker_for(destination: spool.Destination, catalogs: Catalogs) -> Broker:
-    for broker in (catalogs.raw, catalogs.processed):
-        if spool.destination_of(broker).key == destination.key:
-            return broker
-    store = destination.store
-    if store is None:
-        raise CatalogError(
-            f"it is for {destination}, which nobody else can open: start that session again, and "
-            "its writer stores the run"
-        )
-    opened = open_catalog(catalogs.home, Stores(raw=store, processed=store))
-    return opened.processed if destination.catalog == "processed" else opened.raw
