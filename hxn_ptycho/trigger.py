@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 from . import watch
 from .beamline import expected_frames, is_ptychography
 from .catalog import CatalogError, Catalogs, check_readable, describe, home_of
-from .home import Stores, find_home
+from .home import Store, Stores, find_home
 from .prepare import absolute_files, override
 from .queue import Queue, QueuedJob
 from .recipe import Recipe, RecipeError
@@ -193,7 +193,8 @@ class AutoReconstruct:
             reason = f" ({stop['reason']})" if stop.get("reason") else ""
             _say(f"{scan} ended with {stop.get('exit_status')}{reason}: not reconstructed")
             return
-        for file in sorted(run.files):
+        embedded = (self.stores or self.home.config().catalogs).raw.is_embedded
+        for file in sorted(run.files) if embedded else ():
             try:
                 check_readable(self.home, file)
             except CatalogError as error:
@@ -221,10 +222,11 @@ class AutoReconstruct:
         if raw is None and processed is None:
             return None
         known = self.home.config().catalogs
-        stores = Stores(
-            raw=known.raw if raw is None else describe(raw),
-            processed=known.processed if processed is None else describe(processed),
-        )
+
+        def place(broker: Broker | None, as_known: Store) -> Store:
+            return as_known if broker is None else describe(broker, as_known)
+
+        stores = Stores(raw=place(raw, known.raw), processed=place(processed, known.processed))
         return None if stores == known else stores
 
     def _recipe_for(self, start: Mapping[str, Any]) -> tuple[Recipe, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..home import Home, find_home
 from . import spool
 from .backend import DocumentWriter, backend_of
-from .errors import CatalogAway, CatalogError
+from .errors import CatalogAway, CatalogError, NotAllowed
 from .hdf5 import Roots
 from .registry import AssetRegistry, asset_registry
 from .storage import registry_file
@@ -222,6 +222,10 @@ class Keeper:
                     self.refuse(run.uid, error)
                     continue
                 suspects.append((run.uid, error))  # unless the next has the same to say
+            except NotAllowed as error:  # nor may any other run
+                spool.note(run.path, str(error))
+                self.lost(error)
+                return False
             except CatalogError as error:
                 self.refuse(run.uid, error)
             except Exception as error:

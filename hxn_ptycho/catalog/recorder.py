@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..home import find_home
 from . import spool
 from .backend import DocumentWriter, backend_of
-from .errors import CatalogAway, CatalogError, Unsupported
+from .errors import CatalogAway, CatalogError, NotAllowed, Unsupported
 from .hdf5 import Roots
 from .keeper import Keeper, registry_kind
 from .store import insert
@@ -182,7 +182,7 @@ class _Recording:
                     writer = makers.pop(0)()
                     for earlier in self._lines[: self._lines.index(line) + 1]:
                         writer(*spool.decode(earlier))
-            except CatalogAway as error:
+            except (CatalogAway, NotAllowed) as error:
                 self.keeper.lost(error)
                 later = True
             except Exception as error:  # the run is tried again as a whole below
@@ -206,7 +206,7 @@ class _Recording:
             documents = [spool.decode(line) for line in self._lines]
             try:
                 insert(self.keeper.broker, documents, self.keeper.registry, self.keeper.roots)
-            except CatalogAway as error:
+            except (CatalogAway, NotAllowed) as error:
                 self.keeper.lost(error)
                 later = True
             except CatalogError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .beamline_checks import beamline, roots, scales
+from .catalog_checks import kept_scans, processed_catalog, raw_catalog
 from .finding import Finding
 from .launch_checks import gpu, hosts, nccl, slurm
 
@@ -32,8 +33,9 @@ def examine(home: Home) -> list[Finding]:
         memory,
         disk,
         results_folder,
-        catalog,
-        spool,
+        raw_catalog,
+        processed_catalog,
+        kept_scans,
         beamline,
         roots,
         scales,
@@ -138,59 +140,6 @@ def results_folder(home: Home) -> Finding:
             f"make it writable, or change results_root in {home.config_file}",
         )  # fmt: skip
     return Finding("Results", "good", template or str(folder))
-
-
-def catalog(home: Home) -> Finding:
-    """Whether the catalogs open and answer, and what they hold last."""
-    from ..catalog import CatalogAway, CatalogError, find_run, open_catalog, start_document
-    from ..home import ConfigError
-
-    try:
-        catalogs = open_catalog(home)
-    except (CatalogError, ConfigError) as error:
-        said, _, advice = str(error).partition("; ")
-        return Finding("Catalog", "missing", said, advice)
-    last = []
-    for name, broker in (("raw", catalogs.raw), ("processed", catalogs.processed)):
-        try:
-            scan_id = start_document(broker, find_run(broker, -1)).get("scan_id", "?")
-        except CatalogAway as error:
-            said, _, advice = str(error).partition("; ")
-            return Finding("Catalog", "missing", f"{name}: {said}", advice)
-        except CatalogError:
-            last.append(f"{name}: empty")
-        else:
-            last.append(f"{name}: last of scan {scan_id}")
-    return Finding("Catalog", "good", f"opens; {', '.join(last)}")
-
-
-def spool(home: Home) -> Finding | None:
-    """Store the scans that were kept on disk; say which are still, for which catalog, and why."""
-    from ..catalog import CatalogError, open_catalog, pending, recover
-    from ..home import ConfigError
-
-    if not pending(home):
-        return None
-    stored, words = 0, []
-    try:
-        stored = len(recover(open_catalog(home)))
-    except (CatalogError, ConfigError) as error:  # told above; the list is what helps
-        words.append(f"nothing could be stored: {error}")
-    left = pending(home)
-    if stored:
-        words.append(f"stored {stored} that had been kept on disk")
-    for run in left:
-        name = f"run {run.uid[:8]}" if run.scan_id is None else f"scan {run.scan_id}"
-        why = run.reason or run.fault or "nobody has tried yet"
-        words.append(f"{name} is kept for {run.destination}: {why}")
-    return Finding(
-        "Spool",
-        "missing" if left else "good",
-        "; ".join(words),
-        f"they are safe in {home.root / 'spool'}: mend the cause, then doctor again"
-        if left
-        else "",
-    )
 
 
 def worker(home: Home) -> Finding:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -18,12 +18,15 @@ from ..catalog import (
     check_readable,
     run_metadata,
     run_writer,
+    why_unreadable,
 )
 from ..recipe import Recipe
 from .documents import iteration_row, iterations_descriptor, read_result, start_document
 from .place import move, result_path
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds between rows that appear in the catalog; each time costs it some 50 ms.
 LIVE_SECONDS = 0.4
@@ -95,7 +98,7 @@ class Publisher:
             another process is publishing this reconstruction.
         """
         target = result_path(self.catalogs.home, self.raw_start, self.derived_uid)
-        check_readable(self.catalogs, target)
+        check_readable(self.catalogs.processed, target)
         try:
             self._begin()
         except CatalogAway as error:
@@ -146,7 +149,7 @@ class Publisher:
         if self._published is not None:
             return self._published
         target = result_path(self.catalogs.home, self.raw_start, self.derived_uid)
-        check_readable(self.catalogs, target)
+        check_readable(self.catalogs.processed, target)
         source = Path(result_file)
         facts, rows = read_result(source if source.exists() else target)
         self._take(rows)  # those that a publisher before this one had taken
@@ -164,7 +167,15 @@ class Publisher:
             self._store(
                 lambda key=key: self._run.attach("result", key, target, key, dims=dims[key])  # type: ignore[misc]
             )
-        self._end({"exit_status": "success", "reason": "", "result": facts | {"file": str(target)}})
+        # A server may not read what it was told of, and says so only when asked.
+        refusal = self._store(
+            lambda: why_unreadable(self.catalogs.processed, self.derived_uid, "object", "result")
+        )
+        if refusal:
+            logger.error("%s", refusal)
+        self._end(
+            {"exit_status": "success", "reason": refusal, "result": facts | {"file": str(target)}}
+        )
         self._published = target
         return target
 
@@ -233,16 +244,17 @@ class Publisher:
         self._ended = True
         self._release()
 
-    def _store(self, action: Callable[[], object]) -> None:
+    def _store(self, action: Callable[[], T]) -> T:
         """Store a part; if the catalog is away, the whole run is written anew when it is back."""
         try:
-            action()
+            done = action()
         except CatalogAway:
             # Whether this part is there now cannot be known.
             self._run = run_writer(self.catalogs.processed, self._start)
             self._begun, self._appended_rows = False, 0
             raise
         self._pause, self._next_try = FIRST_PAUSE, 0.0
+        return done
 
     def _later(self, error: CatalogAway) -> None:
         """Try again after a while."""

@@ -26,7 +26,8 @@ def test_doctor_finds_what_there_is(run, used_home, monkeypatch, tmp_path):
         "Cores",
         "Memory",
         "Disk",
-        "Catalog",
+        "Catalog raw",
+        "Catalog processed",
         "GPU",
         "CUDA compiler",
     } <= set(findings)
@@ -56,7 +57,7 @@ def test_doctor_stores_what_was_kept_on_disk_and_tells_what_still_is(run, used_h
         kept.keep()
     said = run("doctor", "--json")
     assert said.status == 1, "a run that is in no catalog is amiss"
-    (spool,) = (each for each in said.json["findings"] if each["name"] == "Spool")
+    (spool,) = (each for each in said.json["findings"] if each["name"] == "Kept scans")
     assert spool["state"] == "missing"
     assert "stored 1 that had been kept on disk" in spool["found"]
     assert f"scan 72 is kept for {nowhere}: the Tiled server {nowhere} does" in spool["found"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,9 @@ class TiledStore:
     @property
     def home(self) -> Path | None:
         """As of `Backend`."""
-        root = self.runs.metadata.get(HOME_KEY)
+        # A server may serve a home's files, too: then it is the server's to write them.
+        served_here = is_served_here(self.runs.context)
+        root = self.runs.metadata.get(HOME_KEY) if served_here else None
         return Path(root) if root else None
 
     def description(self) -> Store:
@@ -162,9 +164,31 @@ class TiledStore:
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
+    def why_unreadable(self, uid: str, stream: str, key: str) -> str:
+        """As of `Backend`: a server says what it may not read only when it is asked to."""
+        if self.home:
+            return ""  # known before: `check_readable`
+        with self._answering():
+            array = require(self.runs, uid, stream, key)
+        try:
+            array[(slice(0, 1),) * array.ndim]
+        except (CatalogAway, httpx.HTTPStatusError) as error:
+            with self._answering():
+                known = contents(self.runs, uid, stream)  # or else it is away
+            files = ", ".join(map(str, known.sources[key].files))
+            return (
+                f"the server of the catalog cannot read {files}: others find {key} in the catalog "
+                "and not what is in it; ask the server's administrator to add the folder to "
+                "readable_storage in the server's configuration, if it is on the server's host "
+                f"({error})"
+            )
+        return ""
+
     def writing(self) -> AbstractContextManager[None]:
-        """As of `Backend`: one writer at a time on the home's SQLite files."""
+        """As of `Backend`: one writer at a time on the home's SQLite files; a server has many."""
         home = self.home
+        if not home and not is_served_here(self.runs.context):
+            return nullcontext()
         name = self.runs.metadata.get("name", self.name)
         return exclusively(home / "catalogs" / f".{name}.lock" if home else None, name)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...home import Store
 from ..errors import CatalogError
@@ -32,8 +30,8 @@ class Credentials:
     key: str | None = field(default=None, repr=False)
 
 
-def find_credentials(store: Store, profile: Mapping[str, Any]) -> Credentials:
-    """Return the API key of ``api_key_file``, of the profile, of TILED_API_KEY; else a login.
+def find_credentials(store: Store) -> Credentials:
+    """Return the API key of ``api_key_file``, else of TILED_API_KEY, else a login.
 
     Raises
     ------
@@ -43,8 +41,6 @@ def find_credentials(store: Store, profile: Mapping[str, Any]) -> Credentials:
     if store.api_key_file:
         path = Path(store.api_key_file).expanduser()
         return Credentials(f"the API key in {path}", _read(path))
-    if key := profile.get("api_key"):
-        return Credentials(f"the API key of the Tiled profile {profile['name']}", str(key))
     if key := os.environ.get(KEY_VARIABLE):
         return Credentials(f"the API key in {KEY_VARIABLE}", key)
     return Credentials(LOGIN)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ...home import Store
-from ..errors import CatalogError
+from ..errors import CatalogError, NotAllowed
 from . import connection
 from .connection import away, impatient, is_served_here, server_address
 from .credentials import KEY_VARIABLE, LOGIN, Credentials, find_credentials
@@ -63,14 +63,15 @@ def open_remote(store: Store) -> Broker:
     """
     from databroker import Broker
 
-    address, path, profile = store.tiled, [], {}
+    address, path = store.tiled, list[str]()
+    profile: dict[str, Any] = {}
     if store.profile:
-        name, *path = [part for part in store.profile.split("/") if part]
+        name, *path = _parts(store.profile)
         profile = _profile(name)
         if "direct" in profile:
             return Broker(_open_direct(name, path))
         address = profile["uri"]
-    credentials = find_credentials(store, profile)
+    credentials = find_credentials(store)
     context, above = _connect(address, credentials, profile)
     path = [*above, *path]
     node = _node(context, path, credentials)
@@ -112,13 +113,13 @@ def is_at(store: TiledStore, known: Store) -> bool:
     context = store.runs.context
     if opening := _openings.get(context):
         return opening.store == known
-    address = known.tiled
+    address, path = known.tiled, []
     if known.profile:
-        name, *path = [part for part in known.profile.split("/") if part]
-        profile = _profile(name)
-        address = "/".join([str(profile.get("uri", "")).rstrip("/"), *path])
-    here = address_of(context, store.runs.path_parts)
-    return bool(address) and _plain(address) == _plain(here)
+        name, *path = _parts(known.profile)
+        address = _profile(name).get("uri", "")
+    if not address:
+        return False
+    return _place(address, path) == _place(str(context.api_uri), store.runs.path_parts)
 
 
 def credentials_in_use(context: Context) -> str:
@@ -131,13 +132,23 @@ def credentials_in_use(context: Context) -> str:
     return LOGIN if context.http_client.auth is not None else "no API key and no login"
 
 
+def lacks_scopes(store: TiledStore) -> tuple[str, ...]:
+    """Return which scopes the API key in use lacks to store runs; empty also if it does not say."""
+    context = store.runs.context
+    links = context.server_info.authentication.links
+    if is_served_here(context) or context.api_key is None or not (links and links.apikey):
+        return ()  # a login, or the one key of a server for one user
+    has = set(context.which_api_key()["scopes"] or ["inherit"])
+    return () if "inherit" in has else tuple(s for s in _SCOPES["write to"] if s not in has)
+
+
 @contextmanager
 def refusals(store: TiledStore) -> Iterator[None]:
     """Say in words what to do where a server does not let us.
 
     Raises
     ------
-    CatalogError
+    NotAllowed
         In place of its answer.
     """
     from tiled.client.auth import CannotRefreshAuthentication
@@ -147,7 +158,7 @@ def refusals(store: TiledStore) -> Iterator[None]:
     try:
         yield
     except CannotRefreshAuthentication as error:
-        raise CatalogError(
+        raise NotAllowed(
             f"your login at {server_address(context)} has run out; run `tiled login {address}`"
         ) from error
     except httpx.HTTPStatusError as error:
@@ -156,9 +167,9 @@ def refusals(store: TiledStore) -> Iterator[None]:
         by = credentials_in_use(context)
         # Tiled answers both with 401.
         if "permission" not in str(error) and error.response.status_code != HTTPStatus.FORBIDDEN:
-            raise CatalogError(_not_accepted(context, by)) from error
+            raise NotAllowed(_not_accepted(context, by)) from error
         does = "read" if error.request.method == "GET" else "write to"
-        raise CatalogError(
+        raise NotAllowed(
             f"{by} may not {does} {address}; it takes one with the scopes "
             f"{' '.join(_SCOPES[does])}, which the server's administrator can make"
         ) from error
@@ -220,9 +231,9 @@ def _node(context: Context, path: list[str], credentials: Credentials) -> Any:
     except httpx.HTTPStatusError as error:
         match error.response.status_code:
             case HTTPStatus.UNAUTHORIZED:
-                raise CatalogError(_not_accepted(context, credentials.source)) from error
+                raise NotAllowed(_not_accepted(context, credentials.source)) from error
             case HTTPStatus.FORBIDDEN:
-                raise CatalogError(
+                raise NotAllowed(
                     f"{credentials.source} may not read {address}; ask the server's administrator"
                 ) from error
             case HTTPStatus.NOT_FOUND:
@@ -255,8 +266,29 @@ def how_to_make(address: str) -> str:
     )
 
 
+def profile_of(place: str) -> dict[str, Any]:
+    """Return a Tiled profile whose root is what another has at "NAME/PATH".
+
+    Raises
+    ------
+    CatalogError
+        If there is none of this name, or it has no address.
+    """
+    name, *path = _parts(place)
+    profile = _profile(name)
+    if "direct" in profile:
+        raise CatalogError(
+            f"the Tiled profile {name} has no address but is served by the process that opens it: "
+            f'notebooks open the catalog by tiled.client.from_profile("{name}")'
+            + "".join(f'["{part}"]' for part in path)
+        )
+    server, _, above = str(profile["uri"]).rstrip("/").partition("/metadata")
+    api = server if "/api/" in server else f"{server}/api/v1"
+    return {**profile, "uri": "/".join([f"{api}/metadata", *_parts(above), *path])}
+
+
 def _profile(name: str) -> dict[str, Any]:
-    """Return what a Tiled profile says, and its name."""
+    """Return what a Tiled profile says."""
     from tiled.profiles import list_profiles, load_profiles
 
     profiles = load_profiles()
@@ -265,7 +297,7 @@ def _profile(name: str) -> dict[str, Any]:
             f"there is no Tiled profile {name!r}, which config.toml names; there are "
             f"{', '.join(sorted(list_profiles())) or 'none'} (see `tiled profile list`)"
         )
-    return {**profiles[name][1], "name": name}
+    return dict(profiles[name][1])
 
 
 def _open_direct(name: str, path: list[str]) -> Any:
@@ -284,10 +316,11 @@ def _open_direct(name: str, path: list[str]) -> Any:
     return node
 
 
-def _plain(address: str) -> str:
-    """Return an address in one spelling: the server and the path on it."""
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _place(address: str, path: list[str]) -> tuple[str, list[str]]:
+    """Return which server an address is of, and the path on it, with `path` behind."""
     url = httpx.URL(address)
-    path = url.path.partition("/metadata/")[2] if "/metadata" in url.path else ""
-    if not path and "/api" not in url.path:
-        path = url.path
-    return f"{url.host}:{url.port or ''}/{path.strip('/')}"
+    return url.netloc.decode(), [*_parts(url.path.partition("/metadata")[2]), *path]
