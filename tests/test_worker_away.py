@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from hxn_ptycho.catalog import Catalogs, keeper, open_catalog, run_metadata, search, writer
+from hxn_ptycho import AutoReconstruct
+from hxn_ptycho.catalog import (
+    Catalogs,
+    keeper,
+    open_catalog,
+    run_metadata,
+    search,
+    writer,
+)
 from hxn_ptycho.catalog import recorder as recording
 from hxn_ptycho.catalog.tiled_store import connection
 from hxn_ptycho.home import HOME_VARIABLE, Stores
@@ -22,9 +30,9 @@ from hxn_ptycho.results import results
 from hxn_ptycho.solver.job import read_progress
 from hxn_ptycho.worker import Worker, attempt, reconstruct, service
 
-from .hxn_documents import make_scan
 from .launch.test_local import iterating
 from .scans import measure
+from .simulate.station import make_station
 from .stores.tiled_server import TiledServer
 from .waiting import until
 
@@ -180,15 +188,17 @@ def test_results_away_from_the_beginning(
     embedded = open_catalog(catalogs.home, Stores())
     stores = catalogs.home.config().catalogs.model_copy(update={"raw": Stores().raw})
     scan = measure(embedded)
-    doomed = queue.submit(*scan, Recipe(window=64, ranks=1), stores=stores)
-    good = queue.submit(*scan, SHORT, stores=stores)
-    with working(catalogs):
-        with hung(tiled_server):
+    open_catalog(catalogs.home, stores)  # as a worker has that was there before
+    with hung(tiled_server):
+        doomed = queue.submit(*scan, Recipe(window=64, ranks=1), stores=stores)
+        good = queue.submit(*scan, SHORT, stores=stores)
+        with working(catalogs):
             until(lambda: waits(queue, doomed) and waits(queue, good), "both to wait", 120)
             assert queue.find(doomed.job_uid).refusal
             lines, _ = read_progress(folder_of(catalogs, good))
             assert lines[-1]["event"] == "finished"
-        until(lambda: queue.find(doomed.job_uid).state == "failed", "it to have failed", 120)
+            tiled_server.thaw()
+    assert queue.find(doomed.job_uid).state == "failed"
     (result,) = results(uid=doomed.derived_uid, catalogs=catalogs)
     assert result.exit_status == "fail"
     assert result.reason == queue.find(doomed.job_uid).reason
@@ -217,20 +227,23 @@ def test_by_hand_the_result_waits_too(
     assert any("waits for the catalog processed" in reason for reason in told)
 
 
-def test_a_scan_in_the_spool_is_waited_for_and_reconstructed(
+def test_three_fly_scans_while_it_is_away_are_reconstructed_when_it_is_back(
     catalogs: Catalogs, queue: Queue, tiled_server: TiledServer
 ) -> None:
-    """Nothing but its writer brings it into the catalog, whenever the store takes it."""
-    record = writer(catalogs.raw)
-    scan = make_scan(catalogs.home.data / "spooled", 901)
+    station = make_station(catalogs.home.data / "station")
+    ptycho = AutoReconstruct(catalogs, recipe=SHORT, start_worker=False)
+    recorder = writer(catalogs.raw)
+    station.RE.subscribe(recorder)
+    station.RE.subscribe(ptycho)
     with hung(tiled_server):
-        for name, document in scan.documents:
-            record(name, document)
-        job = queue.submit(scan.uid, 901, SHORT)
+        uids = [station.measure(6, 5, 0.004) for _ in range(3)]
+        kept = (catalogs.home.root / "spool").glob("*.jsonl")
+        assert {path.stem for path in kept} == set(uids)
+        jobs = [queue.find(uid) for uid in ptycho.jobs]
         with working(catalogs):
-            until(lambda: waits(queue, job), "it to wait", 120)
+            until(lambda: all(waits(queue, job) for job in jobs), "the jobs to wait", 120)
             tiled_server.thaw()
-    # Its frames are none that can be reconstructed: that it was looked at is enough.
-    assert queue.find(job.job_uid).state == "failed"
-    assert "waits" not in queue.find(job.job_uid).reason
-    assert search(catalogs.raw).count(scan.uid) == 1
+    assert [queue.find(job.job_uid).state for job in jobs] == ["done"] * 3
+    assert [uid for uid in search(catalogs.raw) if uid in uids] == uids, "in order, each once"
+    for job in jobs:
+        check_published_once(catalogs, job, SHORT.iterations)
