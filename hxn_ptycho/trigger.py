@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from . import watch
 from .beamline import expected_frames, is_ptychography
 from .catalog import (
+    CatalogAway,
     CatalogError,
     Catalogs,
     check_readable,
@@ -332,7 +335,13 @@ def end_of_run(
     if catalog is None:
         catalog = open_catalog(callback.home)
     raw = catalog.raw if isinstance(catalog, Catalogs) else catalog
-    start, stop = wait_for_stop(raw, uid, seconds)
+    attempts = Retrying(
+        retry=retry_if_exception_type(CatalogAway),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(1),
+        reraise=True,
+    )
+    start, stop = attempts(wait_for_stop, raw, uid, seconds)
     return callback._queue(_Run(start, descriptors(raw, uid)), stop, _PATIENT_SECONDS)
 
 

@@ -66,7 +66,9 @@ def test_a_job_is_kept_as_submitted(home: Home) -> None:
     assert json.loads(json.dumps(job.to_dict()))["recipe"]["probe_modes"] == 3
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     iterations=st.integers(1, 1_000_000),
     beta=st.floats(1e-6, 2, exclude_min=True),
@@ -130,6 +132,27 @@ def test_the_job_of_a_killed_worker_is_queued_again_once(home: Home) -> None:
     with Queue(home) as queue:  # and its publisher died as well
         assert queue.claim() is None
     assert Queue(home).find(job.job_uid).state == "failed"
+
+
+def test_a_job_that_is_put_off_says_why_and_lets_others_pass(home: Home) -> None:
+    with Queue(home) as queue:
+        for scan in (1, 2):
+            queue.submit("raw", scan, Recipe())
+        first = queue.claim()
+        assert first is not None
+        queue.release(first, "waits for the catalog raw", refusal="no beam")
+        put_off = queue.find(first.job_uid)
+        assert (put_off.state, put_off.reason) == ("queued", "waits for the catalog raw")
+        assert (put_off.refusal, put_off.attempts) == ("no beam", 0)
+        other = queue.next([first.job_uid])
+        assert other is not None
+        assert other.scan_id == 2
+        assert queue.next([first.job_uid, other.job_uid]) is None
+        again = queue.claim()
+        assert again is not None
+        assert (again.job_uid, again.reason) == (first.job_uid, "")
+        queue.release(again)
+        assert queue.find(first.job_uid).refusal == "no beam"
 
 
 def test_a_released_job_counts_as_never_begun(home: Home) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..catalog import CatalogError, start_document, stop_document
+from ..catalog import CatalogAway, CatalogError, start_document, stop_document
 from ..home import Home
 from ..recipe import Recipe
 from ..scan import Scan, ScanError
@@ -111,6 +111,8 @@ def read_scan(
     ScanError
         If the run is not a ptychography scan, is not complete, or its files and documents do not
         fit together; with the numbers.
+    CatalogAway
+        If the catalog does not answer.
     ConfigError
         If ``HOME/hxn.toml`` cannot be used.
     """
@@ -129,6 +131,8 @@ def read_scan(
         for note in (stop or {}).get("storage_notes", ()):  # what the catalog found odd
             log.warning("%s: %s", run.name, note)
         scan = replace(flavour.read(replace(run, start=as_read)), start=dict(start))
+    except CatalogAway:  # nothing is known of the scan
+        raise
     except CatalogError as error:
         raise ScanError(str(error)) from error
     expected = flavour.expected(as_read)

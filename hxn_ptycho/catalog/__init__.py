@@ -24,8 +24,9 @@ from .find import (
 from .opening import Catalogs, describe, open_catalog
 from .profile import PROFILE, install_profile
 from .recorder import RunRecorder
+from .recovery import recover
 from .registry import AssetRegistry, asset_registry
-from .spool import pending, recover
+from .spool import is_kept, pending, why_kept
 from .storage import check_readable, readable_storage
 from .store import insert
 from .survey import Survey, place_in_words, survey
@@ -50,6 +51,7 @@ __all__ = [
     "home_of",
     "insert",
     "install_profile",
+    "is_kept",
     "open_catalog",
     "pending",
     "place_in_words",
@@ -66,6 +68,7 @@ __all__ = [
     "stop_document",
     "survey",
     "wait_for_stop",
+    "why_kept",
     "why_unreadable",
     "writer",
 ]

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from ..home import Store
 from .errors import CatalogAway, CatalogError
@@ -22,7 +28,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 T = TypeVar("T")
 
+#: A store that is only busy is asked again so often, and no more after so many seconds.
 ATTEMPTS = 5
+ATTEMPTS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """What to call it in messages."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it is, the same whoever opens it and how; empty: in a home, or nobody can say."""
         ...
 
     @property
@@ -321,7 +334,7 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
         retry=retry_if_exception(
             lambda e: not isinstance(e, CatalogAway) and backend.is_passing(e)
         ),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(ATTEMPTS_SECONDS),
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,
     )
@@ -331,6 +344,7 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
         raise
     except Exception as error:
         kind = CatalogAway if backend.is_passing(error) else CatalogError
+        said = str(error).partition("\n")[0]  # not the SQL
         raise kind(
-            f"{what} in the catalog {backend.name}: {type(error).__name__}: {error}"
+            f"{what} in the catalog {backend.name}: {type(error).__name__}: {said}"
         ) from error

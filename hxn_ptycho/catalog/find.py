@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .backend import backend_of, has_run
-from .errors import CatalogError
+from .errors import CatalogAway, CatalogError
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -107,7 +107,8 @@ def wait_for_stop(
     Raises
     ------
     CatalogError
-        If they are not there by then; it says which.
+        If they are not there by then; it says which. `CatalogAway`, at once, if the catalog does
+        not answer.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -116,6 +117,8 @@ def wait_for_stop(
             if metadata.get("stop"):
                 return metadata["start"], metadata["stop"]
             fault = f"run {uid} has no stop document: it did not end"
+        except CatalogAway:
+            raise
         except CatalogError as error:
             fault = str(error)
         if time.monotonic() >= deadline:

@@ -1,7 +1,8 @@
 """The callback that stores a RunEngine's runs: it never raises, and holds the scan up little.
 
 Documents go to a file at once and to the catalog from a thread; at the stop document the callback
-waits until the catalog has the run, so that `db[-1]` after `RE(...)` is the scan just made.
+waits until the catalog has the run, so that `db[-1]` after `RE(...)` is the scan just made; but not
+while the catalog is away.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+from ..home import find_home
 from . import spool
 from .backend import DocumentWriter, backend_of
-from .errors import CatalogError, Unsupported
+from .errors import CatalogAway, CatalogError, NotAllowed, Unsupported
 from .hdf5 import Roots
+from .keeper import Keeper, registry_kind
 from .store import insert
 
 if TYPE_CHECKING:
@@ -24,7 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: The longest that a stop document is waited for, in seconds; and a store that does not answer.
 STOP_SECONDS = 60.0
+STALL_SECONDS = 10.0
+WAIT_SECONDS = 0.05
 IDLE_SECONDS = 0.5
 END = object()
 
@@ -32,8 +39,10 @@ END = object()
 class RunRecorder:
     """A document callback, for ``RE.subscribe``, that stores runs in a catalog.
 
-    It never raises (a callback that raises fails the scan). A run that the catalog cannot take is
-    kept in ``HOME/spool``, with an error in the log that says where; `recover` stores it later.
+    It never raises (a callback that raises fails the scan). While the catalog is away, runs are
+    kept in ``HOME/spool``, at no cost to the scans, and stored when it is back, in order; so are
+    those that an earlier session left. One that the catalog refuses stays there, with an error in
+    the log that says why.
 
     Parameters
     ----------
@@ -44,14 +53,18 @@ class RunRecorder:
         `asset_registry()` or databroker.v0's ``db.reg``.
     roots : sequence of (old, new)
         Prefixes of paths: where files that were moved are looked for.
+
+    Raises
+    ------
+    CatalogError
+        If `broker` is no catalog that runs can be stored in. Only here: not once subscribed.
     """
 
     def __init__(
         self, broker: Broker, registry: AssetRegistry | None = None, roots: Roots = ()
     ) -> None:
-        self.broker = broker
-        self.registry = registry
-        self.roots = tuple(roots)
+        self.keeper = Keeper(broker, registry, tuple(roots))
+        self.keeper.wake_if_waiting()
         self._open: dict[str, _Recording] = {}
         self._run_of: dict[str, str] = {}
 
@@ -64,9 +77,7 @@ class RunRecorder:
 
     def _take(self, name: str, document: dict[str, Any]) -> None:
         if name == "start":
-            self._open[document["uid"]] = _Recording(
-                self.broker, document["uid"], self.registry, self.roots
-            )
+            self._open[document["uid"]] = _Recording(self.keeper, document["uid"])
         recording = self._open.get(self._find_run(name, document) or "")
         if recording is None:
             return  # of a run that began before this was subscribed
@@ -102,19 +113,15 @@ class RunRecorder:
 class _Recording:
     """One run on its way into the catalog."""
 
-    def __init__(
-        self, broker: Broker, uid: str, registry: AssetRegistry | None, roots: Roots
-    ) -> None:
-        self.broker = broker
+    def __init__(self, keeper: Keeper, uid: str) -> None:
+        self.keeper = keeper
         self.uid = uid
-        self.registry = registry
-        self.roots = roots
         self._lines: list[str] = []
-        self._failed: BaseException | None = None
         self._documents: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._spool: spool.Spool | None = None
+        self._busy_since: float | None = None
         try:
-            self._spool = spool.Spool(spool.spool_folder(broker), uid)
+            self._spool = self._make_spool()
         except OSError as error:
             logger.warning("run %s is not kept on disk while it is stored: %s", uid[:8], error)
         self._done = threading.Event()
@@ -129,53 +136,137 @@ class _Recording:
                 self._spool.append(line)
             except OSError as error:
                 logger.warning("run %s is not kept on disk any more: %s", self.uid[:8], error)
+                self._spool.discard()
                 self._spool = None
         self._documents.put(line)
 
     def finish(self) -> None:
-        """Wait until the catalog has the run, up to a minute."""
+        """Wait until the catalog has the run, up to a minute; not while it does not answer."""
+        self.keeper.begin(self.uid)
         self._documents.put(END)
-        if not self._done.wait(STOP_SECONDS):
-            logger.warning(
-                "the catalog is slow: run %s is still being stored after %g s; the scan goes on",
-                self.uid[:8],
-                STOP_SECONDS,
-            )
+        until = time.monotonic() + STOP_SECONDS
+        while not self.keeper.away and not self._done.wait(WAIT_SECONDS):
+            now = time.monotonic()
+            busy = [since for since in (self._busy_since, self.keeper.busy_since) if since]
+            if any(now - since > STALL_SECONDS for since in busy):
+                self.keeper.lost(f"it has not answered for {STALL_SECONDS:g} s")
+            elif now > until:
+                logger.warning(
+                    "the catalog is slow: run %s is still being stored after %g s; the scan goes "
+                    "on",
+                    self.uid[:8],
+                    STOP_SECONDS,
+                )
+                return
 
     def _write(self) -> None:
-        failed = False
+        self.keeper.wake_if_waiting()
+        later = self.keeper.must_wait()  # those in the spool are stored before it
+        failure: Exception | None = None
         try:
-            backend = backend_of(self.broker)
-            makers = backend.document_writers(self.registry, self.roots)
+            makers = self.keeper.writers()
             writer = makers.pop(0)()
-        except Exception:
+        except Exception as error:
             logger.debug("run %s cannot be stored now", self.uid[:8], exc_info=True)
-            failed = True
-        while (line := self._next(None if failed else writer)) is not END:
-            if failed:
+            failure = error
+        while (line := self._next(None if failure or later else writer)) is not END:
+            if failure or later:
                 continue
+            self._busy_since = time.monotonic()
             try:
                 try:
                     writer(*spool.decode(line))
                 except Unsupported as reason:
                     logger.debug("run %s goes by another writer: %s", self.uid[:8], reason)
-                    backend.remove(self.uid)
+                    backend_of(self.keeper.broker).remove(self.uid)
                     writer = makers.pop(0)()
                     for earlier in self._lines[: self._lines.index(line) + 1]:
                         writer(*spool.decode(earlier))
-            except Exception:  # the run is tried again as a whole below
+            except (CatalogAway, NotAllowed) as error:
+                self.keeper.lost(error)
+                later = True
+            except Exception as error:  # the run is tried again as a whole below
                 logger.debug("run %s failed while it was stored", self.uid[:8], exc_info=True)
-                failed = True
+                failure = error
+            finally:
+                self._busy_since = None
         try:
-            if failed:
-                documents = [spool.decode(line) for line in self._lines]
-                insert(self.broker, documents, self.registry, self.roots)
-            if self._spool is not None:
-                self._spool.discard()
-        except Exception as error:  # noqa: BLE001, nobody above can hear it
-            self._report(error)
-        finally:
+            self._end(later, failure)
+        except Exception:  # nobody above can hear it
+            logger.exception("run %s: %s", self.uid[:8], self._where())
+            self.keeper.end(self.uid, stored=False)
             self._done.set()
+
+    def _end(self, later: bool, failure: Exception | None) -> None:
+        """Store the run as a whole if it is not yet, or hand it to those who will."""
+        if failure and not later:
+            later = self.keeper.must_wait()
+        if failure and not later:
+            self._busy_since = time.monotonic()
+            documents = [spool.decode(line) for line in self._lines]
+            try:
+                insert(self.keeper.broker, documents, self.keeper.registry, self.keeper.roots)
+            except (CatalogAway, NotAllowed) as error:
+                self.keeper.lost(error)
+                later = True
+            except CatalogError as error:
+                self._refused(error)
+                return
+            except Exception as error:  # noqa: BLE001, whatever it is, the run is kept
+                self._refused(f"{type(error).__name__}: {error}")
+                return
+            finally:
+                self._busy_since = None
+        if later:
+            self._keep()
+            return
+        if self._spool is not None:
+            self._spool.discard()
+        self.keeper.end(self.uid, stored=True)
+        self._done.set()
+
+    def _keep(self) -> None:
+        """Hand the run over: on disk, or if there is no room, in memory."""
+        on_disk = self._to_disk()
+        documents = None if on_disk else [spool.decode(line) for line in self._lines]
+        if not on_disk:
+            logger.error(
+                "run %s is neither in the catalog nor kept on disk: it is lost if this program "
+                "ends before the catalog is back",
+                self.uid[:8],
+            )
+        self.keeper.keep(self.uid, documents, self._done)
+        self.keeper.end(self.uid, stored=False)
+
+    def _refused(self, error: BaseException | str) -> None:
+        if self._to_disk():
+            self.keeper.refuse(self.uid, error)
+        else:
+            logger.error(
+                "run %s is neither in the catalog nor kept on disk: %s", self.uid[:8], error
+            )
+        self.keeper.end(self.uid, stored=False)
+        self._done.set()
+
+    def _to_disk(self) -> bool:
+        """Leave the run in the spool; return whether it is there."""
+        try:
+            if self._spool is None:  # there was no room; there may be now
+                self._spool = self._make_spool()
+                for line in self._lines:
+                    self._spool.append(line)
+            self._spool.keep()
+        except OSError:
+            return False
+        return True
+
+    def _make_spool(self) -> spool.Spool:
+        keeper = self.keeper
+        kind = registry_kind(keeper.registry, find_home(keeper.folder.parent))
+        return spool.Spool(keeper.folder, self.uid, keeper.destination, kind)
+
+    def _where(self) -> str:
+        return "not on disk" if self._spool is None else f"its documents are in {self._spool.path}"
 
     def _next(self, writer: DocumentWriter | None) -> Any:
         """Return the next document; store events that wait while none comes."""
@@ -183,24 +274,11 @@ class _Recording:
             try:
                 return self._documents.get(timeout=IDLE_SECONDS)
             except queue.Empty:
+                self._busy_since = time.monotonic()
                 try:
                     writer.idle()
-                except Exception:  # it is not lost: the run is stored as a whole at its end
+                except Exception:
                     logger.debug("run %s waits", self.uid[:8], exc_info=True)
+                finally:
+                    self._busy_since = None
         return self._documents.get()
-
-    def _report(self, error: Exception) -> None:
-        message = error if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
-        if self._spool is None:
-            logger.error(
-                "run %s is neither in the catalog nor kept on disk: %s", self.uid[:8], message
-            )
-            return
-        self._spool.keep()
-        logger.error(
-            "run %s is not in the catalog: %s. Its documents are safe in %s; when the cause is "
-            "gone, `hxn-ptycho doctor` stores them",
-            self.uid[:8],
-            message,
-            self._spool.path,
-        )

@@ -42,6 +42,8 @@ def insert(
     ------
     CatalogError
         If the catalog cannot store them; nothing of the run is left in it then.
+    CatalogAway
+        If it does not answer: what is left of the run in it is replaced when it is stored again.
     """
     whole = list(documents)
     if not whole or whole[0][0] != "start" or whole[-1][0] != "stop":
@@ -71,6 +73,8 @@ def _write(backend: Backend, uid: str, whole: list[Named], write: DocumentWriter
         try:
             for name, document in whole:
                 write(name, document)
+        except CatalogAway:
+            raise
         except BaseException:
             if has_run(backend, uid):
                 backend.remove(uid)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import CatalogError
+from .errors import CatalogAway
 
 LOCK_SECONDS = 120
 
@@ -34,7 +34,7 @@ def exclusively(path: Path | None, name: str) -> Iterator[None]:
 
     Raises
     ------
-    CatalogError
+    CatalogAway
         If another writer keeps it for two minutes.
     """
     if path is None:
@@ -46,7 +46,7 @@ def exclusively(path: Path | None, name: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise CatalogError(
+        raise CatalogAway(
             f"another process has been writing to the catalog {name} for "
             f"{LOCK_SECONDS} s ({path}); see with `fuser {path}` which, and end it"
         ) from error

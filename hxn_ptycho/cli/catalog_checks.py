@@ -21,20 +21,28 @@ def processed_catalog(home: Home) -> Finding:
 
 
 def kept_scans(home: Home) -> Finding | None:
-    """Store scans that the catalog could not take when they were measured."""
-    from ..catalog import CatalogError, open_catalog, recover
+    """Store the scans that were kept on disk; say which are still, for which catalog, and why."""
+    from ..catalog import CatalogError, open_catalog, pending, recover
     from ..home import ConfigError
 
-    try:
-        recovered = recover(open_catalog(home))
-    except ConfigError:
-        return None  # told above
-    except CatalogError as error:
-        said, _, advice = str(error).partition("; ")
-        return Finding("Kept scans", "missing", said, advice)
-    if not recovered:
+    if not pending(home):
         return None
-    return Finding("Kept scans", "good", f"stored {len(recovered)} that had been kept on disk")
+    stored, words = 0, []
+    try:
+        stored = len(recover(open_catalog(home)))
+    except (CatalogError, ConfigError) as error:
+        words.append(f"nothing could be stored: {error}")
+    if stored:
+        words.append(f"stored {stored} that had been kept on disk")
+    left = pending(home)
+    for run in left:
+        name = f"run {run.uid[:8]}" if run.scan_id is None else f"scan {run.scan_id}"
+        why = run.reason or run.fault or "nobody has tried yet"
+        words.append(f"{name} is kept for {run.destination}: {why}")
+    if not left:
+        return Finding("Kept scans", "good", "; ".join(words))
+    advice = f"they are safe in {home.root / 'spool'}: mend the cause, then doctor again"
+    return Finding("Kept scans", "missing", "; ".join(words), advice)
 
 
 def _catalog(home: Home, name: str) -> Finding:

@@ -185,11 +185,13 @@ def _find(value: str, kind: Kind, home: Home) -> _Given:
             "result's uid"
         )
     # Only here: catalogs take a second to import, and a bare compute host has no databroker.
-    from ..catalog import CatalogError
+    from ..catalog import CatalogAway, CatalogError
     from ..results import results
 
     try:
         result = results(uid=value, home=home)[-1]
+    except CatalogAway:  # it may well be there
+        raise
     except CatalogError as error:
         raise RecipeError(f"{kind} = {value!r}: {error}; hxn-ptycho results lists them") from error
     if result.result_file is None:

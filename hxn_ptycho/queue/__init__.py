@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
@@ -122,16 +122,25 @@ class Queue:
             )
             return select(database, "WHERE job_uid = ?", job_uid)[0]
 
-    def next(self) -> QueuedJob | None:
+    def next(self, skip: Collection[str] = ()) -> QueuedJob | None:
         """Return the oldest queued job, which `claim` would take now, or None.
 
         Jobs of workers that died are queued again first.
+
+        Parameters
+        ----------
+        skip : collection of str
+            Uids of jobs that are to wait.
 
         Raises
         ------
         QueueError
             If the queue cannot be read or written.
         """
+        marks = ", ".join("?" for _ in skip)
+        oldest_queued = (
+            f"WHERE state = 'queued' AND job_uid NOT IN ({marks}) ORDER BY number LIMIT 1"
+        )
         with self._connection() as database:  # most looks end here, without a write
             held = database.execute(
                 "SELECT DISTINCT worker FROM jobs WHERE state = 'running' AND worker IS NOT ?",
@@ -139,11 +148,11 @@ class Queue:
             ).fetchall()
             orphans = any(is_free(self._workers() / str(row["worker"])) for row in held)
             if not orphans:
-                oldest = select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
+                oldest = select(database, oldest_queued, *skip)
                 return oldest[0] if oldest else None
         with self._transaction() as database:
             self._requeue_orphans(database)
-            oldest = select(database, "WHERE state = 'queued' ORDER BY number LIMIT 1")
+            oldest = select(database, oldest_queued, *skip)
             return oldest[0] if oldest else None
 
     def claim(self, job: QueuedJob | None = None) -> QueuedJob | None:
@@ -201,13 +210,23 @@ class Queue:
             )
             return select(database, "WHERE job_uid = ?", job.job_uid)[0]
 
-    def release(self, job: QueuedJob) -> None:
-        """Put a claimed job back where it was: its worker was asked to end."""
+    def release(self, job: QueuedJob, reason: str = "", *, refusal: str = "") -> None:
+        """Put a claimed job back where it was.
+
+        Parameters
+        ----------
+        job : QueuedJob
+        reason : str
+            What it waits for, if for more than its turn.
+        refusal : str
+            If not empty: it need only be published as failed, for this reason.
+        """
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'queued', worker = NULL, started = NULL,"
+                "UPDATE jobs SET state = 'queued', worker = NULL, started = NULL, reason = ?,"
+                " refusal = CASE ? WHEN '' THEN refusal ELSE ? END,"
                 " attempts = attempts - 1 WHERE job_uid = ? AND state = 'running'",
-                (job.job_uid,),
+                (reason, refusal, refusal, job.job_uid),
             )
 
     def cancel(self, job_uid: str) -> QueuedJob:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import Catalogs, find_run, open_catalog, start_document
@@ -12,10 +13,10 @@ from ..home import Home
 from ..queue import QueuedJob
 from ..recipe import Recipe
 from ..results import results
-from .attempt import Cancelled, Interrupted, Listener, ReconstructionError, run_job
+from .attempt import Cancelled, Interrupted, Listener, Postponed, ReconstructionError, run_job
 from .choosing import choose_recipe
 from .looking import look_at_frames, show_frames
-from .service import Worker
+from .service import FIRST_PAUSE, MOST_PAUSE, Worker
 
 if TYPE_CHECKING:
     from ..results import Result
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancelled",
     "Interrupted",
+    "Postponed",
     "ReconstructionError",
     "Worker",
     "look_at_frames",
@@ -42,6 +44,8 @@ def reconstruct(
     **keys: Any,
 ) -> Result:
     """Reconstruct a scan in this process, now, and return the published result.
+
+    While the catalog of results is away, the computed one waits for it.
 
     Examples
     --------
@@ -92,5 +96,15 @@ def reconstruct(
         started=now,
         finished=None,
     )
-    run_job(job, catalogs, progress=progress, stop_seconds=0)
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            run_job(job, catalogs, progress=progress, stop_seconds=0)
+            break
+        except Postponed as waits:
+            progress({"event": "waiting", "reason": str(waits)})
+            if waits.failure:
+                job = replace(job, refusal=waits.failure)
+            time.sleep(pause)
+            pause = min(2 * pause, MOST_PAUSE)
     return results(uid=job.derived_uid, catalogs=catalogs)[-1]

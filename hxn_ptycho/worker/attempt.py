@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ..beamline import read_scan
-from ..catalog import CatalogError, Catalogs, start_document, wait_for_stop
+from ..catalog import (
+    CatalogAway,
+    CatalogError,
+    Catalogs,
+    is_kept,
+    start_document,
+    wait_for_stop,
+    why_kept,
+)
 from ..home import ConfigError
 from ..launch import Engine, LaunchError, Place, Program, engine_of, has_result, physical_cores
 from ..optics import OpticsError
 from ..plot import sample_name, save
 from ..prepare import choose_device, choose_ranks, prepare
-from ..publish import Publisher
+from ..publish import Publisher, result_path
 from ..queue import QueuedJob
 from ..recipe import Recipe, RecipeError
 from ..results import results
@@ -29,6 +37,8 @@ log = logging.getLogger(__name__)
 #: How long a worker waits for the catalog to have the run's stop document, in seconds. A buffered
 #: writer may be behind the RunEngine.
 STOP_SECONDS = 60.0
+#: And how long before a run that is kept in the spool is left to its writer.
+SPOOL_SECONDS = 5.0
 
 # What is wrong with the scan, the recipe or the machine: the message is enough. Anything else is
 # a defect, and its traceback goes to the log.
@@ -67,6 +77,22 @@ class Interrupted(Exception):
     """This process is to end; nothing is published, the job is for another worker."""
 
 
+class Postponed(Exception):
+    """A catalog is away: the job is to be run again, which goes on where it stopped.
+
+    What was computed is in the job folder, and is not computed again.
+
+    Attributes
+    ----------
+    failure : str
+        Why the reconstruction failed, where that is what could not be published; else empty.
+    """
+
+    def __init__(self, reason: str, failure: str = "") -> None:
+        super().__init__(reason)
+        self.failure = failure
+
+
 def run_job(
     queued: QueuedJob,
     catalogs: Catalogs,
@@ -103,17 +129,34 @@ def run_job(
     ------
     ReconstructionError
         If it failed, for whatever reason; the derived run says so too.
+    Postponed
+        If a catalog is away. A running MPI program is never ended for that.
     Cancelled, Interrupted, KeyboardInterrupt
         As `interrupt` raised them. The MPI program has been ended.
     """
     attempt = _Attempt(queued, catalogs, progress, interrupt, place)
     try:
+        return _run(attempt, stop_seconds)
+    finally:
+        attempt.leave()
+
+
+def _run(attempt: _Attempt, stop_seconds: float) -> Path:
+    """Run one job; publish also what went wrong."""
+    queued = attempt.queued
+    try:
         return attempt.run(stop_seconds)
-    except Interrupted:
+    except (Interrupted, Postponed):
         raise
+    except CatalogAway as error:
+        raise Postponed(f"waits for the catalog: {error}") from error
     except (Cancelled, KeyboardInterrupt) as error:
         attempt.close()
-        attempt.publish_failure(str(error) or "interrupted by hand", "abort")
+        reason = str(error) or "interrupted by hand"
+        try:
+            attempt.publish_failure(reason, "abort")
+        except Postponed as away:  # nobody waits for it any more
+            log.warning("scan %s: %s; not published: %s", queued.scan_id, reason, away)
         raise
     except _FORESEEN as error:
         reason = _sentence(error)
@@ -155,7 +198,7 @@ class _Attempt:
             raise RecipeError(self.queued.refusal)
         if self.queued.attempts > 1 and (published := self.published_before()):
             return published
-        if has_result(self.folder):  # computed for a worker that died before it published
+        if self.computed_before():
             self.open_publisher(Recipe.make(**Job.read(self.folder).recipe))
         else:
             self.compute()
@@ -165,15 +208,43 @@ class _Attempt:
         """Return what a worker published that died before it could tell the queue."""
         try:
             return results(uid=self.queued.derived_uid, catalogs=self.catalogs)[-1].result_file
+        except CatalogAway as error:
+            raise Postponed(f"waits for the catalog processed: {error}") from error
         except CatalogError:  # it was not even begun
             return None
 
+    def computed_before(self) -> bool:
+        """Whether there is a result: of a worker that died, or while ``processed`` was away."""
+        if has_result(self.folder):
+            return True
+        try:  # where it is moved to before it is published
+            home = self.catalogs.home
+            return result_path(home, self.raw_start, self.queued.derived_uid).exists()
+        except ConfigError:  # will be told when it has been computed
+            return False
+
     def wait_for_stop(self, seconds: float) -> None:
         """Wait until the catalog has the raw run's start and stop documents."""
-        raw, uid = self.catalogs.raw, self.queued.raw_uid
+        home, raw, uid = self.catalogs.home, self.catalogs.raw, self.queued.raw_uid
+        begun = time.monotonic()
+        kept = is_kept(home, uid)
+
+        def look() -> None:
+            nonlocal kept
+            self.interrupt()
+            kept = is_kept(home, uid)
+            if kept and time.monotonic() - begun >= SPOOL_SECONDS:
+                raise CatalogError(f"run {uid[:8]} is still in {home.root / 'spool'}")
+
         try:
-            self.raw_start, _ = wait_for_stop(raw, uid, seconds, self.interrupt)
-        except CatalogError:
+            self.raw_start, _ = wait_for_stop(raw, uid, seconds, look)
+        except CatalogAway as error:
+            raise Postponed(f"waits for the catalog raw: {error}") from error
+        except CatalogError as error:
+            if kept:  # a moment ago: it may be in the catalog now
+                raise Postponed(
+                    f"waits for the catalog raw: {why_kept(home, uid) or error}"
+                ) from error
             with suppress(CatalogError):  # it did not end: the published failure says of what
                 self.raw_start = start_document(raw, uid)
             raise
@@ -262,7 +333,10 @@ class _Attempt:
     def publish(self, result_file: Path) -> Path:
         """Publish the result and draw its picture; return where the result is now."""
         assert self.publisher is not None
-        published = self.publisher.succeed(result_file)
+        try:
+            published = self.publisher.succeed(result_file)
+        except CatalogAway as error:
+            raise Postponed(f"waits for the catalog processed: {error}") from error
         try:
             save(
                 ResultData.read(published),
@@ -280,6 +354,8 @@ class _Attempt:
                 self.open_publisher(self.queued.recipe)
             assert self.publisher is not None
             self.publisher.fail(reason, exit_status)
+        except CatalogAway as error:
+            raise Postponed(f"waits for the catalog processed: {error}", reason) from error
         except Exception as error:
             # The catalog may be why it failed. The queue keeps the reason, and goes on.
             log.exception("the failure of scan %s cannot be published", self.queued.scan_id)
@@ -298,6 +374,11 @@ class _Attempt:
             device=recipe.device,
         )
         self.publisher.open()
+
+    def leave(self) -> None:
+        """Leave the derived run to whoever goes on."""
+        if self.publisher is not None:
+            self.publisher.close()
 
     def close(self) -> None:
         """End the MPI program if it still runs, and let others have its place."""
@@ -324,6 +405,7 @@ __all__ = [
     "Interrupted",
     "Line",
     "Listener",
+    "Postponed",
     "ReconstructionError",
     "run_job",
 ]

@@ -8,18 +8,19 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from types import FrameType
 
 from filelock import Timeout
 
-from ..catalog import CatalogError, open_catalog
+from ..catalog import CatalogAway, CatalogError, open_catalog
 from ..home import ConfigError, Home, find_home
-from ..launch import LaunchError, Place, end_leftover, engine_of
+from ..launch import LaunchError, Place, end_leftover, engine_of, has_result
 from ..prepare import choose_device, choose_ranks
 from ..queue import Queue, QueuedJob, QueueError
 from ..recipe import RecipeError
-from .attempt import Cancelled, Interrupted, ReconstructionError, run_job
+from .attempt import Cancelled, Interrupted, Postponed, ReconstructionError, run_job
 from .following import Line
 
 log = logging.getLogger(__name__)
@@ -28,15 +29,29 @@ _POLL_SECONDS = 0.1
 _QUEUE_ATTEMPTS = 5
 _MOST_AT_ONCE = 16  # jobs: each has a thread here, and Slurm does not say when it is enough
 _LOG_BYTES, _LOG_FILES = 1_000_000, 3
+#: Seconds until a job that waits for a catalog is tried again: growing from the first to the most.
+FIRST_PAUSE, MOST_PAUSE = 1.0, 60.0
+#: After so long of it the job fails; its result, if there is one, stays in its folder.
+MOST_WAIT_SECONDS = 24 * 3600.0
 # The RunEngine of the same machine goes first.
 _NICENESS = 5
+
+
+@dataclass
+class _Wait:
+    """A job that waits for a catalog."""
+
+    since: float
+    until: float
+    pause: float = FIRST_PAUSE
 
 
 class Worker:
     """Takes jobs from a home's queue, oldest first, until it is idle.
 
     Jobs run side by side as far as there is room: each has its GPUs, or cores, for itself. The
-    oldest that waits is never overtaken, so that none waits for ever.
+    oldest that waits is never overtaken, so that none waits for ever. Jobs whose catalog is away
+    wait in the queue, which says so, for up to a day; others go on meanwhile.
 
     SIGTERM or SIGINT ends it: the MPI programs of its jobs are ended, and the jobs are queued again
     for the next worker. If it is killed, the next worker finds the jobs and starts them again.
@@ -56,6 +71,8 @@ class Worker:
         self._end = threading.Event()
         self._running: dict[str, threading.Thread] = {}
         self._faults: list[Exception] = []
+        self._waiting: dict[str, _Wait] = {}
+        self._begun: set[str] = set()
 
     def run(self, until_idle_seconds: float | None = None) -> int:
         """Work until there has been no job for so long; return the number of jobs worked on.
@@ -114,12 +131,13 @@ class Worker:
         except (CatalogError, ConfigError) as error:
             log.error("%s", error)  # each job will say so too
         log.info("worker %d is ready", os.getpid())
-        worked, last = 0, time.monotonic()
+        last = time.monotonic()
+        self._begun.clear()
         try:
             while not self._end.is_set() and not self._faults:
                 if self._start_next():
-                    worked += 1
-                elif self._any_running():
+                    continue
+                if self._any_running() or self._any_waiting():
                     last = time.monotonic()
                     self._end.wait(_POLL_SECONDS)
                 elif time.monotonic() - last >= idle:
@@ -131,13 +149,21 @@ class Worker:
                 thread.join()
         if self._faults:
             raise self._faults[0]
-        log.info("worker %d ends after %d jobs", os.getpid(), worked)
-        return worked
+        log.info("worker %d ends after %d jobs", os.getpid(), len(self._begun))
+        return len(self._begun)
 
     def _any_running(self) -> bool:
         """Whether a job is being worked on."""
         self._running = {uid: each for uid, each in self._running.items() if each.is_alive()}
         return bool(self._running)
+
+    def _any_waiting(self) -> bool:
+        """Whether a job waits for a catalog."""
+        if self._waiting:
+            there = {job.job_uid for job in self.queue.jobs("queued", "running")}
+            for uid in [uid for uid in self._waiting.copy() if uid not in there]:  # cancelled
+                self._waiting.pop(uid, None)
+        return bool(self._waiting)
 
     def _start_next(self) -> bool:
         """Begin the oldest queued job, if there is one and room for it."""
@@ -148,19 +174,27 @@ class Worker:
             return False
         place: Place | None = None
         try:
-            if not job.refusal and (place := self._take_place(job)) is None:
+            if self._needs_place(job) and (place := self._take_place(job)) is None:
                 return False
         except (ConfigError, LaunchError, RecipeError) as error:
             log.info("scan %s: %s", job.scan_id, error)  # the job will end with it
         claimed = self.queue.claim(job)
+        if claimed is not None and job.job_uid in self._waiting:
+            self.queue.note(claimed, job.reason)  # until more is known
         if claimed is None:  # cancelled, or another worker was quicker
             if place is not None:
                 place.release()
             return False
         thread = threading.Thread(target=self._work, args=(claimed, place), name=job.job_uid)
         self._running[job.job_uid] = thread
+        self._begun.add(job.job_uid)
         thread.start()
         return True
+
+    def _needs_place(self, job: QueuedJob) -> bool:
+        """Whether GPUs or cores are taken for a job beforehand; it may take its own later."""
+        waited = job.job_uid in self._waiting  # and may well have to again
+        return not (job.refusal or waited or has_result(self.home.jobs / job.job_uid))
 
     def _take_place(self, job: QueuedJob) -> Place | None:
         """Take the GPUs or cores of a job; None if they are in use, which the queue then tells."""
@@ -177,9 +211,11 @@ class Worker:
 
     def _next(self) -> QueuedJob | None:
         """Return the oldest queued job; a queue that is not there for a moment is asked again."""
+        now = time.monotonic()
+        skip = [uid for uid, wait in self._waiting.copy().items() if now < wait.until]
         for attempt in range(1, _QUEUE_ATTEMPTS + 1):
             try:
-                return self.queue.next()
+                return self.queue.next(skip)
             except QueueError as error:
                 log.error("%s", error)
                 if attempt == _QUEUE_ATTEMPTS or self._end.wait(attempt):
@@ -212,6 +248,12 @@ class Worker:
         except Interrupted:
             self.queue.release(job)
             log.info("scan %s: put back into the queue", job.scan_id)
+        except Postponed as waits:
+            self._postpone(job, str(waits), waits.failure)
+            return
+        except CatalogAway as error:
+            self._postpone(job, f"waits for the catalog: {error}")
+            return
         except Cancelled as error:
             self.queue.finish(job, "cancelled", str(error))
             log.info("scan %s: %s", job.scan_id, error)
@@ -221,12 +263,38 @@ class Worker:
             self.queue.finish(job, "done", result_file=result_file)
             took = time.monotonic() - begun
             log.info("scan %s: %s after %.1f s", job.scan_id, result_file, took)
+        self._waiting.pop(job.job_uid, None)
+
+    def _postpone(self, job: QueuedJob, reason: str, failure: str = "") -> None:
+        """Put a job back until its catalog is there again; not for ever."""
+        now = time.monotonic()
+        wait = self._waiting.setdefault(job.job_uid, _Wait(since=now, until=now))
+        if self.queue.is_cancelled(job):
+            self.queue.finish(job, "cancelled", "cancelled by hand")
+        elif now - wait.since > MOST_WAIT_SECONDS:
+            hours = (now - wait.since) / 3600
+            self.queue.finish(
+                job,
+                "failed",
+                f"{reason}: for {hours:.0f} h. What was computed is in "
+                f"{self.home.jobs / job.job_uid}",
+            )
+        else:
+            if wait.pause == FIRST_PAUSE:
+                log.warning("scan %s: %s", job.scan_id, reason)
+            wait.until = now + wait.pause
+            wait.pause = min(2 * wait.pause, MOST_PAUSE)
+            self.queue.release(job, reason, refusal=failure)
+            return
+        del self._waiting[job.job_uid]
 
     def _tell(self, job: QueuedJob, line: Line) -> None:
         """Tell the queue what a running job waits for, and the log what it takes."""
         if line["event"] == "device":
             needs = line["estimated_bytes"] / 1e9
             log.info("scan %s: %s, %.2f GB of each GPU", job.scan_id, line["gpu"], needs)
+        if line["event"] == "prepared" and self._waiting.pop(job.job_uid, None):
+            line = {"event": "waiting", "reason": ""}  # its catalog is back
         if line["event"] == "waiting":
             if line["reason"]:
                 log.info("scan %s: %s", job.scan_id, line["reason"])

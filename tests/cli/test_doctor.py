@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from hxn_ptycho.catalog import open_catalog, pending, search
+from hxn_ptycho.catalog.spool import Destination, Spool, destination_of, encode
 from hxn_ptycho.cli import checks
-from hxn_ptycho.home import Home
+from hxn_ptycho.home import Home, Store
 
+from ..hxn_documents import make_scan
+from ..stores.processes import free_port
 from .programs import program
 
 
@@ -35,6 +39,33 @@ def test_doctor_finds_what_there_is(run, used_home, monkeypatch, tmp_path):
     assert sys.executable in findings["Python"]["found"]
     assert not {"Slurm", "Hosts"} & set(findings)  # neither is configured
     assert all(each["state"] == "good" or each["state"] == "optional" for each in findings.values())
+
+
+def test_doctor_stores_what_was_kept_on_disk_and_tells_what_still_is(run, used_home):
+    catalogs = open_catalog(used_home)
+    port = free_port()
+    nowhere = f"http://127.0.0.1:{port}/api/v1/metadata/hxn/raw"
+    there, not_there = (make_scan(used_home.data / str(number), number) for number in (71, 72))
+    destinations = {
+        there.uid: destination_of(catalogs.raw),
+        not_there.uid: Destination("raw", Store(tiled=nowhere), nowhere),
+    }
+    for scan in (there, not_there):
+        kept = Spool(used_home.root / "spool", scan.uid, destinations[scan.uid])
+        for name, document in scan.documents:
+            kept.append(encode(name, document))
+        kept.keep()
+    said = run("doctor", "--json")
+    assert said.status == 1, "a run that is in no catalog is amiss"
+    (spool,) = (each for each in said.json["findings"] if each["name"] == "Kept scans")
+    assert spool["state"] == "missing"
+    assert "stored 1 that had been kept on disk" in spool["found"]
+    assert f"scan 72 is kept for {nowhere}: the Tiled server {nowhere} does" in spool["found"]
+    assert str(used_home.root / "spool") in spool["advice"]
+    assert search(catalogs.raw, scan_id=71) == [there.uid]
+    assert search(catalogs.raw, scan_id=72) == []
+    (left,) = pending(used_home)
+    left.remove()
 
 
 def test_doctor_tells_what_is_missing_and_what_to_do(run, home):

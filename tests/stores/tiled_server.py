@@ -130,6 +130,16 @@ class TiledServer:
             end(self._process, how)
             self._process = None
 
+    def freeze(self) -> None:
+        """Stop it as a hung host is stopped: it accepts connections and never answers."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, with all that it was asked meanwhile."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def make_key(self, *scopes: str) -> str:
         """Return a new API key of the user, for `scopes` only, if any are given."""
         asked: dict[str, Any] = {"scopes": list(scopes) or None, "expires_in": None}

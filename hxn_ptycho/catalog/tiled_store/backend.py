@@ -19,7 +19,7 @@ from ..storage import HOME_KEY
 from ..writing import exclusively
 from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote, refusals
+from .remote import address_of, describe_remote, refusals
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 
@@ -54,6 +54,12 @@ class TiledStore:
         #: The Tiled client, whose items are runs by uid, oldest first.
         self.runs: Any = _of_our_own(catalog.v3)
         self.name = str(broker.name or "/".join(self.runs.path_parts) or "of Bluesky runs")
+
+    @property
+    def address(self) -> str:
+        """As of `Backend`."""
+        context = self.runs.context
+        return "" if is_served_here(context) else address_of(context, self.runs.path_parts)
 
     @property
     def home(self) -> Path | None:
@@ -213,7 +219,8 @@ class TiledStore:
         if isinstance(error, httpx.HTTPStatusError):
             return error.response.status_code >= 500 or error.response.status_code == 429
         text = str(error).lower()
-        return isinstance(error, httpx.TransportError) or "locked" in text or "busy" in text
+        passing = ("locked", "busy", "disk is full")
+        return isinstance(error, httpx.TransportError) or any(word in text for word in passing)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

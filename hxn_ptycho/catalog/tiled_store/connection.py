@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tiled.client.context import Context
 
 _SERVER_ERROR = 500
+#: Seconds until a connection is there, and until an answer begins: a server may accept and never
+#: answer. One that reads arrays for us has as long as Tiled gives it.
+CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 15.0
 _impatient: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -37,6 +40,10 @@ class _Impatient(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
+        limits = {"connect": CONNECT_SECONDS, "pool": CONNECT_SECONDS}
+        if "/array/" not in request.url.path:
+            limits["read"] = ANSWER_SECONDS
+        request.extensions["timeout"] = {**request.extensions.get("timeout", {}), **limits}
         try:
             response = self._inner.handle_request(request)
         except httpx.UnsupportedProtocol:

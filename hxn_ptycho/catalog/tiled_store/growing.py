@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ..backend import has_run, patiently
+from ..errors import CatalogAway
 from ..hdf5 import FRAMES_KEY, Dataset
 from .remote import refusals
 from .sources import data_source, look_up_all
@@ -88,7 +89,14 @@ class GrowingRun:
             if not replace and has_run(self.store, self.uid, whole=True):
                 return False
             self.store.remove(self.uid)
-            return create()
+            try:
+                return create()
+            except Exception as error:
+                if not _is_conflict(error):
+                    raise
+                raise CatalogAway(
+                    f"run {self.uid[:8]} is being stored by another just now"
+                ) from error
 
         return self._do(act)
 
@@ -270,6 +278,7 @@ class GrowingRun:
             with self.store.writing(), refusals(self.store):
                 return action()
 
+        # Not again after `CatalogAway`: it may have been done, and rows would be there twice.
         return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
 
 

@@ -14,6 +14,7 @@ import httpx
 
 from ...home import Store
 from ..errors import CatalogError, NotAllowed
+from . import connection
 from .connection import away, impatient, is_served_here, server_address
 from .credentials import KEY_VARIABLE, LOGIN, Credentials, find_credentials
 
@@ -31,7 +32,6 @@ _SCOPES = {
         *("delete:node", "delete:revision", "register"),
     ),
 }
-_REACH_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ def _connect(
     options = {key: profile[key] for key in ("headers", "verify", "trust_env") if key in profile}
     try:
         # The client itself tries for 45 s.
-        httpx.get(address, timeout=_REACH_SECONDS, **options)
+        patience = httpx.Timeout(connection.ANSWER_SECONDS, connect=connection.CONNECT_SECONDS)
+        httpx.get(address, timeout=patience, **options)
         context, path = Context.from_any_uri(address, api_key=credentials.key, **options)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise CatalogError(f"{address!r} is no address of a Tiled server: {error}") from error
