@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from hxn_ptycho import AutoReconstruct, end_of_run
-from hxn_ptycho.catalog import CatalogError, Catalogs, find, has_run, insert, open_catalog, writer
+from hxn_ptycho.catalog import (
+    CatalogError,
+    Catalogs,
+    find,
+    insert,
+    open_catalog,
+    run_metadata,
+    writer,
+)
 from hxn_ptycho.home import HOME_VARIABLE, Home, find_home
 from hxn_ptycho.queue import AlreadyQueued, Queue, QueuedJob
 from hxn_ptycho.recipe import Recipe, RecipeError
@@ -150,7 +158,7 @@ def test_a_run_that_goes_on_is_told(catalogs: Catalogs, scan: FakeScan) -> None:
     record = writer(catalogs.raw)
     for name, document in scan.documents[:-1]:
         record(name, document)
-    until(lambda: has_run(catalogs.raw, scan.uid), "the run to be begun")
+    until(lambda: run_metadata(catalogs.raw, scan.uid), "the run to be begun")
     with pytest.raises(CatalogError, match=f"{scan.uid} has no stop document"):
         end_of_run({"run_start": scan.uid}, seconds=0)
 

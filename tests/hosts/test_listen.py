@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hxn_ptycho.catalog import has_run, open_catalog
+from hxn_ptycho.catalog import open_catalog, run_metadata
 from hxn_ptycho.home import Home
 from hxn_ptycho.queue import Queue, QueuedJob
 from hxn_ptycho.results import results
@@ -95,7 +95,7 @@ def test_scans_in_quick_succession_are_stored_and_reconstructed(
     assert listener.lines[-1] == "ptycho: asked to end"
     assert not [line for line in listener.lines if "Traceback" in line or "Task was" in line]
     catalogs = open_catalog(home)
-    assert not has_run(catalogs.raw, stranger)
+    assert not run_metadata(catalogs.raw, stranger)
     for uid in uids:  # by the worker that the listener had started, and that outlives it
         job = until(
             lambda uid=uid: next((j for j in beamline.jobs(uid) if j.ended), None), "a job", 240
