@@ -19,7 +19,8 @@ from ..storage import HOME_KEY
 from ..writing import exclusively
 from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote, refusals
+from .permissions import refusals
+from .remote import describe_remote
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 
