@@ -47,7 +47,8 @@ def survey(home: Home, name: str) -> Survey:
         If ``config.toml`` cannot be used.
     """
     from .tiled_store import TiledStore
-    from .tiled_store.remote import credentials_in_use, lacks_scopes
+    from .tiled_store.credentials import credentials_in_use
+    from .tiled_store.permissions import lacks_scopes
 
     place: Store = getattr(home.config().catalogs, name)
     try:

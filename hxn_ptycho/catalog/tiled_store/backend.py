@@ -17,9 +17,10 @@ from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
-from .connection import impatient, is_served_here
+from .connection import address_of, impatient, is_served_here
 from .growing import GrowingRun
-from .remote import address_of, describe_remote, refusals
+from .permissions import refusals
+from .remote import describe_remote
 from .requests import columns, contents, open_run, require
 from .writers import EventWriter, TiledWriter
 

@@ -21,6 +21,7 @@ _SERVER_ERROR = 500
 #: Seconds until a connection is there, and until an answer begins: a server may accept and never
 #: answer. One that reads arrays for us has as long as Tiled gives it.
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 15.0
+#: Ours, by another's.
 _impatient: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -83,13 +84,13 @@ def impatient(context: Context) -> Context:
 
     The one that was given is its owner's, and stays as patient as it was.
     """
-    if is_served_here(context):
+    if is_served_here(context) or isinstance(context.http_client._transport, _Impatient):
         return context
     if context not in _impatient:
         own = copy.copy(context)
         client = own.http_client
         client._transport = _Impatient(client._transport, server_address(context))
-        _impatient[context] = _impatient[own] = own
+        _impatient[context] = own
     return _impatient[context]
 
 
@@ -97,3 +98,8 @@ def server_address(context: Context) -> str:
     """Return the server's address, as a browser takes it."""
     url = context.api_uri
     return str(url.copy_with(path=url.path.partition("/api/")[0] or "/")).rstrip("/")
+
+
+def address_of(context: Context, path: list[str]) -> str:
+    """Return the address of a node, as config.toml has it."""
+    return "/".join([str(context.api_uri).rstrip("/"), "metadata", *path])

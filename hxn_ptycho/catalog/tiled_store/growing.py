@@ -13,7 +13,7 @@ import httpx
 from ..backend import has_run, patiently
 from ..errors import CatalogAway
 from ..hdf5 import FRAMES_KEY, Dataset
-from .remote import refusals
+from .permissions import refusals
 from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 

@@ -12,7 +12,7 @@ from ..errors import CatalogError, Unsupported
 from ..hdf5 import Roots
 from ..streamed import StreamedArray
 from .growing import GrowingRun
-from .remote import refusals
+from .permissions import refusals
 
 if TYPE_CHECKING:
     from ..registry import AssetRegistry
