@@ -111,7 +111,8 @@ def folder_of(catalogs: Catalogs, job: QueuedJob) -> Path:
 
 def waits(queue: Queue, job: QueuedJob) -> bool:
     now = queue.find(job.job_uid)
-    return now.state == "queued" and now.reason.startswith("waits for the catalog")
+    # Queued; running for the moment in which it is tried again.
+    return not now.ended and now.reason.startswith("waits for the catalog")
 
 
 def check_published_once(catalogs: Catalogs, job: QueuedJob, iterations: int) -> None:
@@ -194,7 +195,7 @@ def test_results_away_from_the_beginning(
         good = queue.submit(*scan, SHORT, stores=stores)
         with working(catalogs):
             until(lambda: waits(queue, doomed) and waits(queue, good), "both to wait", 120)
-            assert queue.find(doomed.job_uid).refusal
+            until(lambda: queue.find(doomed.job_uid).refusal, "its failure to be kept")
             lines, _ = read_progress(folder_of(catalogs, good))
             assert lines[-1]["event"] == "finished"
             tiled_server.thaw()
