@@ -21,7 +21,6 @@ from hxn_ptycho.catalog import (
     writer,
 )
 from hxn_ptycho.catalog import recorder as recording
-from hxn_ptycho.catalog.tiled_store import connection
 from hxn_ptycho.home import HOME_VARIABLE, Stores
 from hxn_ptycho.publish import publisher
 from hxn_ptycho.queue import Queue, QueuedJob
@@ -49,7 +48,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MOST_PAUSE", 0.2)
     monkeypatch.setattr(attempt, "SPOOL_SECONDS", 0.2)
     monkeypatch.setattr(recording, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 2.0)
 
 
 @pytest.fixture(scope="module")
