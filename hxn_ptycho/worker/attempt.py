@@ -199,7 +199,7 @@ class _Attempt:
         if self.queued.attempts > 1 and (published := self.published_before()):
             return published
         if self.computed_before():
-            self.open_publisher(Recipe.make(**Job.read(self.folder).recipe))
+            self.make_publisher(Recipe.make(**Job.read(self.folder).recipe))
         else:
             self.compute()
         return self.publish(self.folder / RESULT_FILE)
@@ -288,7 +288,7 @@ class _Attempt:
             }
         )
         self.wait_for_first_iteration()
-        self.open_publisher(recipe)
+        self.make_publisher(recipe).open()
         assert self.publisher is not None
         follow(
             self.program,
@@ -351,7 +351,7 @@ class _Attempt:
         """Publish a run that says why there is no result; return the reason."""
         try:
             if self.publisher is None:
-                self.open_publisher(self.queued.recipe)
+                self.make_publisher(self.queued.recipe)
             assert self.publisher is not None
             self.publisher.fail(reason, exit_status)
         except CatalogAway as error:
@@ -362,8 +362,8 @@ class _Attempt:
             reason = f"{reason}; and this could not be published: {error}"
         return reason
 
-    def open_publisher(self, recipe: Recipe) -> None:
-        """Open the derived run."""
+    def make_publisher(self, recipe: Recipe) -> Publisher:
+        """Return what publishes the derived run; it has not begun."""
         self.publisher = Publisher(
             self.catalogs,
             derived_uid=self.queued.derived_uid,
@@ -373,7 +373,7 @@ class _Attempt:
             ranks=recipe.ranks if isinstance(recipe.ranks, int) else 0,
             device=recipe.device,
         )
-        self.publisher.open()
+        return self.publisher
 
     def leave(self) -> None:
         """Leave the derived run to whoever goes on."""

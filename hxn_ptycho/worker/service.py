@@ -235,7 +235,8 @@ class Worker:
 
     def _reconstruct(self, job: QueuedJob, place: Place | None) -> None:
         """Work on one job and tell the queue how it ended."""
-        log.info("scan %s, run %s: job %s", job.scan_id, job.raw_uid, job.job_uid)
+        if job.job_uid not in self._waiting:
+            log.info("scan %s, run %s: job %s", job.scan_id, job.raw_uid, job.job_uid)
         begun = time.monotonic()
         try:
             result_file = run_job(

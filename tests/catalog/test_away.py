@@ -41,7 +41,7 @@ from hxn_ptycho.catalog import (
 )
 from hxn_ptycho.catalog import keeper as keeping
 from hxn_ptycho.catalog import recorder as recording
-from hxn_ptycho.catalog.tiled_store import connection, writers
+from hxn_ptycho.catalog.tiled_store import writers
 from hxn_ptycho.home import HOME_VARIABLE, Stores
 
 from ..hxn_documents import make_scan
@@ -57,7 +57,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(keeping, "MOST_PAUSE", 0.2)
     monkeypatch.setattr(recording, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 2.0)  # a server that works is quicker
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
+from hxn_ptycho.catalog.tiled_store import connection
 from hxn_ptycho.home import Store, Stores
 
 from ..waiting import until
@@ -29,6 +30,7 @@ WRITING = (
     *("delete:node", "delete:revision", "register"),
 )
 TREES = ("raw", "processed")
+ANSWER_SECONDS = connection.ANSWER_SECONDS
 CATALOG = {"name": "CatalogOfBlueskyRuns", "version": "3.0"}
 
 
@@ -131,14 +133,19 @@ class TiledServer:
             self._process = None
 
     def freeze(self) -> None:
-        """Stop it as a hung host is stopped: it accepts connections and never answers."""
+        """Stop it as a hung host is stopped: it accepts connections and never answers.
+
+        Until `thaw`, an answer is waited for for a shorter time than one that works may need.
+        """
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
+        connection.ANSWER_SECONDS = 1.5
 
     def thaw(self) -> None:
         """Let it go on, with all that it was asked meanwhile."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
+        connection.ANSWER_SECONDS = ANSWER_SECONDS
 
     def make_key(self, *scopes: str) -> str:
         """Return a new API key of the user, for `scopes` only, if any are given."""
