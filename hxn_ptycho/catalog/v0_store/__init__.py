@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .backend import V0Store
 from .opening import open_v0
 
-__all__ = ["open_v0"]
+__all__ = ["V0Store", "open_v0"]
