@@ -21,7 +21,16 @@ def insert_resource(broker: Any, resource: Document) -> None:
     broker.insert("resource", document)
 
 
-def insert_datums(broker: Any, resource: str, datums: Sequence[tuple[str, Document]]) -> None:
+def known_datums(broker: Any, resource: str) -> set[str]:
+    """Return the ids of a Resource's datums that are there."""
+    if not has_resource(broker.reg, resource):
+        return set()
+    return {datum["datum_id"] for datum in broker.reg.datum_gen_given_resource(resource)}
+
+
+def insert_datums(
+    broker: Any, resource: str, datums: Sequence[tuple[str, Document]], known: set[str]
+) -> None:
     """Store Datum documents of a Resource, those that are not there.
 
     Parameters
@@ -32,15 +41,13 @@ def insert_datums(broker: Any, resource: str, datums: Sequence[tuple[str, Docume
         Uid.
     datums : sequence of (str, dict)
         Ids and arguments.
+    known : set of str
+        Ids of those that are there; the others are added.
     """
-    known = (
-        {datum["datum_id"] for datum in broker.reg.datum_gen_given_resource(resource)}
-        if has_resource(broker.reg, resource)
-        else set()
-    )
     new = {name: kwargs for name, kwargs in datums if name not in known}
     if new:
         broker.reg.bulk_insert_datum(resource, list(new), list(new.values()))
+        known.update(new)
 
 
 def has_resource(registry: Any, uid: str) -> bool:

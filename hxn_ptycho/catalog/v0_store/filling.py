@@ -40,7 +40,13 @@ def read_filled(header: Any, stream: str, key: str) -> NDArray[np.generic]:
         datum_id = event["data"].get(key)
         if datum_id is None:
             continue
-        spec = registry.resource_given_datum_id(datum_id)["spec"]
+        try:
+            spec = registry.resource_given_datum_id(datum_id)["spec"]
+        except (registry.DatumNotFound, KeyError) as error:
+            raise CatalogError(
+                f"{key} of run {header.start['uid'][:8]} refers to the Datum document "
+                f"{datum_id!r}, which the broker's registry does not have"
+            ) from error
         _find_handler(registry, spec, key, header.start["uid"])
         try:
             values.append(np.asarray(registry.retrieve(datum_id)))

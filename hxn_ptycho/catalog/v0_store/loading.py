@@ -180,7 +180,7 @@ class _Rerooted:
     def resource_given_datum_id(self, datum_id: str) -> Document:
         """As of `AssetRegistry`."""
         with self._noting():
-            resource = _plain(self._registry.resource_given_datum_id(datum_id))
+            resource = _plain(self._resource_of(datum_id))
         root = resource.get("root") or ""
         return {**resource, "root": self._root_map.get(root, root)}
 
@@ -188,6 +188,19 @@ class _Rerooted:
         """As of `AssetRegistry`."""
         with self._noting():
             yield from self._registry.datum_gen_given_resource(resource)
+
+    def _resource_of(self, datum_id: str) -> Mapping[str, Any]:
+        from databroker.assets.base_registry import BaseRegistryRO
+
+        registry: Any = self._registry
+        if type(registry).resource_given_datum_id is BaseRegistryRO.resource_given_datum_id:
+            # databroker's reads all datums of the resource first, which are asked for next.
+            datum = registry._datum_col.find_one({"datum_id": datum_id})
+            if datum is None:
+                raise registry.DatumNotFound(datum_id=datum_id)
+            resource: Mapping[str, Any] = registry._resource_cache[datum["resource"]]
+            return resource
+        return self._registry.resource_given_datum_id(datum_id)
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from ..backend import Document, patiently
 from ..errors import CatalogError
 from ..hdf5 import Dataset
 from ..spool import decode, encode
-from .assets import insert_datums, insert_resource, remove_own
+from .assets import insert_datums, insert_resource, known_datums, remove_own
 from .sqlite_kind import is_sqlite
 
 if TYPE_CHECKING:
@@ -95,27 +95,30 @@ class V0Run:
         self.add_events(
             stream,
             [
-                {
-                    "uid": str(uuid.uuid4()),
-                    "descriptor": self._descriptors[stream]["uid"],
-                    "seq_num": next(numbers),
-                    "time": row["time"],
-                    "data": {**dict.fromkeys(keys), **row["data"]},
-                    "timestamps": {
-                        **dict.fromkeys([*keys, *row["data"]], row["time"]),
-                        **row.get("timestamps", {}),
+                plain(
+                    "event",
+                    {
+                        "uid": str(uuid.uuid4()),
+                        "descriptor": self._descriptors[stream]["uid"],
+                        "seq_num": next(numbers),
+                        "time": row["time"],
+                        "data": {**dict.fromkeys(keys), **row["data"]},
+                        "timestamps": {
+                            **dict.fromkeys([*keys, *row["data"]], row["time"]),
+                            **row.get("timestamps", {}),
+                        },
                     },
-                }
+                )
                 for row in rows
             ],
         )
 
     def add_events(self, stream: str, events: Sequence[Document]) -> None:
-        """Store whole events, of whichever descriptors of a stream."""
+        """Store whole events of plain types, of whichever descriptors of a stream."""
         self._events[stream] += len(events)
         by_descriptor: dict[str, list[Document]] = {}
         for event in events:
-            by_descriptor.setdefault(event["descriptor"], []).append(plain("event", event))
+            by_descriptor.setdefault(event["descriptor"], []).append(event)
         for uid, some in by_descriptor.items():
             self._add_events_of(uid, some)
 
@@ -193,7 +196,9 @@ class V0Run:
                 }
                 self._do(lambda document=resource: insert_resource(self.store.broker, document))  # type: ignore[misc]
                 self._do(
-                    lambda name=name, some=datums: insert_datums(self.store.broker, name, some)  # type: ignore[misc]
+                    lambda name=name, some=datums: insert_datums(  # type: ignore[misc]
+                        self.store.broker, name, some, known_datums(self.store.broker, name)
+                    )
                 )
         return events
 

@@ -55,14 +55,16 @@ def make_safe(mds: Any, registry: Any) -> None:
     mds, registry
         The broker's; others than databroker's on SQLite are left as they are.
     """
-    if is_sqlite(mds) and not isinstance(mds._event_col, Events):
+    prefix = "_CollectionMixin__"  # of attributes that databroker makes when first asked for
+    theirs = getattr(mds, f"{prefix}event_col", None)
+    if is_sqlite(mds) and not isinstance(theirs, Events):
         folder = Path(mds.config["directory"]).absolute()
         descriptors = Documents(mds, folder / "event_descriptors.json")
         events = Events(folder, lambda uid: descriptors.find_one({"uid": uid}))
+        events.replaced = theirs
         descriptors.before = events.new_descriptor
         starts = Documents(mds, folder / "run_starts.json", unique="uid")
         starts.before = events.new_runstart
-        prefix = "_CollectionMixin__"  # databroker's own, made when first asked for
         setattr(mds, f"{prefix}event_col", events)
         setattr(mds, f"{prefix}descriptor_col", descriptors)
         setattr(mds, f"{prefix}runstart_col", starts)
@@ -192,6 +194,8 @@ class Events:
     ) -> None:
         self._folder = folder
         self._find_descriptor = find_descriptor
+        #: databroker's own, which cannot be collected: its thread waits for itself then.
+        self.replaced: Any = None
         self._descriptors: dict[str, Mapping[str, Any]] = {}
 
     def new_runstart(self, document: Document) -> None:
@@ -221,7 +225,7 @@ class Events:
             place = {name: k for k, name in enumerate(names)}
             for row in rows.fetchall():
                 # A key that an event lacks has neither a value nor a time.
-                lacking = {key for k, key in times if row[k] is None}
+                lacking = {key for k, key in times if row[k] is None} if None in row else ()
                 yield {
                     "uid": row[place["uid"]],
                     "seq_num": row[place["seq_num"]],

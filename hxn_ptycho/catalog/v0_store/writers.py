@@ -13,7 +13,7 @@ from ..errors import CatalogError, Unsupported
 from ..hdf5 import Roots
 from ..registry import Assets
 from ..streamed import ArrayFiles, StreamedArray
-from .assets import insert_datums, insert_resource
+from .assets import insert_datums, insert_resource, known_datums
 from .runs import Part, V0Run, plain
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class V0Writer:
         self._external: dict[str, list[str]] = {}
         self._keys: dict[str, Document] = {}
         self._datums: dict[str, list[tuple[str, Document]]] = {}
+        self._known: dict[str, set[str]] = {}
         self._rows: dict[str, list[Document]] = {}
         self._strays: list[str] = []
         self._resources: dict[str, Document] = {}
@@ -219,7 +220,9 @@ class V0Writer:
         self._flushed = time.monotonic()
         for resource, datums in self._datums.items():
             with self.store.writing():
-                insert_datums(self.store.broker, resource, datums)
+                if resource not in self._known:
+                    self._known[resource] = known_datums(self.store.broker, resource)
+                insert_datums(self.store.broker, resource, datums, self._known[resource])
         self._datums.clear()
         for stream, rows in self._rows.items():
             # Rows of a stream with stream documents wait: their data are told of at the end.
