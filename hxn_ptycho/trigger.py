@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 from . import watch
 from .beamline import expected_frames, is_ptychography
 from .catalog import CatalogError, Catalogs, check_readable, describe, home_of
-from .home import Stores, find_home
+from .home import Store, Stores, find_home
 from .prepare import absolute_files, override
 from .queue import Queue, QueuedJob
 from .recipe import Recipe, RecipeError
@@ -221,10 +221,11 @@ class AutoReconstruct:
         if raw is None and processed is None:
             return None
         known = self.home.config().catalogs
-        stores = Stores(
-            raw=known.raw if raw is None else describe(raw),
-            processed=known.processed if processed is None else describe(processed),
-        )
+
+        def place(broker: Broker | None, as_known: Store) -> Store:
+            return as_known if broker is None else describe(broker, as_known)
+
+        stores = Stores(raw=place(raw, known.raw), processed=place(processed, known.processed))
         return None if stores == known else stores
 
     def _recipe_for(self, start: Mapping[str, Any]) -> tuple[Recipe, str]:

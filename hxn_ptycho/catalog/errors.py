@@ -11,5 +11,9 @@ class CatalogAway(CatalogError):
     """The store does not answer now: what was asked may well be done later."""
 
 
+class NotAllowed(CatalogError):
+    """The store does not let us; who may, can, and nothing else helps."""
+
+
 class Unsupported(Exception):
     """A run with something in it that only the store's next writer stores."""

@@ -90,12 +90,29 @@ def _open(home: Home, stores: Stores) -> Catalogs:
     return Catalogs(brokers["raw"], brokers["processed"], home)
 
 
-def describe(broker: Any) -> Store:
+def describe(broker: Any, known: Store | None = None) -> Store:
     """Return how another process opens the same store, without any secret.
+
+    Parameters
+    ----------
+    broker : databroker.Broker
+    known : Store, optional
+        What config.toml says; returned if it is the same catalog, as it says by which key.
 
     Raises
     ------
     CatalogError
         If another process cannot.
     """
-    return backend_of(broker).description()
+    from .tiled_store import TiledStore
+    from .tiled_store.remote import is_at
+
+    store = backend_of(broker)
+    if known is not None and isinstance(store, TiledStore) and is_at(store, known):
+        return known
+    if known is not None and known.v0:
+        from .v0_store import V0Store, is_of
+
+        if isinstance(store, V0Store) and is_of(broker, known):
+            return known
+    return store.description()

@@ -78,6 +78,11 @@ def asset_registry(home: Home | str | os.PathLike[str] | None = None) -> Registr
     return PatientRegistry({"dbpath": str(path)})
 
 
+def is_sqlite(registry: Any) -> bool:
+    """Whether a registry is databroker's on SQLite, or derived from it."""
+    return _sqlite_class(registry) is not None
+
+
 def make_patient(registry: Any) -> None:
     """Exchange the database of an SQLite registry of databroker's for one that waits.
 
@@ -88,16 +93,24 @@ def make_patient(registry: Any) -> None:
     registry
         Others than databroker's on SQLite are left as they are.
     """
-    own = "_RegistryRO__"  # attributes that databroker makes when they are first asked for
+    own = "_RegistryRO__"  # of attributes that databroker makes when they are first asked for
+    kind = _sqlite_class(registry)
+    if (
+        kind is None
+        or type(registry)._db is not kind.__dict__["_db"]
+        or isinstance(getattr(registry, f"{own}db", None), _Connections)
+    ):
+        return
+    for name in ("resource_col", "resource_update_col", "datum_col"):
+        setattr(registry, f"{own}{name}", None)
+    setattr(registry, f"{own}db", _Connections(Path(registry.config["dbpath"])))
+
+
+def _sqlite_class(registry: Any) -> Any:
     for kind in type(registry).__mro__:
         if (kind.__module__, kind.__name__) == ("databroker.assets.sqlite", "RegistryRO"):
-            patient = type(registry)._db is not kind.__dict__["_db"] or isinstance(
-                getattr(registry, f"{own}db", None), _Connections
-            )
-            if not patient:
-                for name in ("resource_col", "resource_update_col", "datum_col"):
-                    setattr(registry, f"{own}{name}", None)
-                setattr(registry, f"{own}db", _Connections(Path(registry.config["dbpath"])))
+            return kind
+    return None
 
 
 class _Connections:

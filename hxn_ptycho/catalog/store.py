@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .backend import Backend, DocumentWriter, backend_of, has_run, patiently
 from .documents import Named
-from .errors import CatalogAway, CatalogError
+from .errors import CatalogAway, CatalogError, NotAllowed
 from .hdf5 import Roots
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def insert(
         try:
             patiently(backend, what, lambda make=make: _write(backend, uid, whole, make()))  # type: ignore[misc]
             return
-        except CatalogAway:
+        except (CatalogAway, NotAllowed):
             raise
         except Exception:
             # Something in it that this writer does not take may be another's business.

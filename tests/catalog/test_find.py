@@ -145,7 +145,7 @@ def test_no_such_array(shared: Catalogs, stored: FakeScan) -> None:
         resolve(shared.raw, stored.uid, "merlin2")
     with pytest.raises(CatalogError, match=r"has no stream 'dark'; it has \['baseline'"):
         resolve(shared.raw, stored.uid, "merlin1", "dark")
-    with pytest.raises(CatalogError, match="is kept in the catalog, or in files"):
+    with pytest.raises(CatalogError, match="is kept in the catalog, not in a file"):
         resolve(shared.raw, stored.uid, "dcm_th", "baseline")
     for action in (start_document, baseline, descriptors):
         with pytest.raises(CatalogError, match="there is no run 'nothing'"):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -13,9 +12,7 @@ import pytest
 from hxn_ptycho.catalog import (
     CatalogError,
     Catalogs,
-    ExternalArray,
     asset_registry,
-    baseline,
     insert,
     read,
     read_table,
@@ -24,48 +21,8 @@ from hxn_ptycho.catalog import (
 )
 from hxn_ptycho.catalog.tiled_store import backend as tiled_backend
 
-from ..hxn_documents import (
-    FakeScan,
-    make_fly2d,
-    make_scan,
-    make_step_scan,
-    make_stream_scan,
-    make_zebra_scan,
-)
-
-Maker = Callable[[Path, int], FakeScan]
-
-MAKERS: dict[str, Maker] = {
-    "fly2d": lambda folder, n: make_fly2d(folder, n),
-    "fly2d, sub-scans": lambda folder, n: make_fly2d(
-        folder, n, sub_scans=2, second_descriptor=True, extra_frames=3, events="event_page"
-    ),
-    "fly2d, repeats": lambda folder, n: make_fly2d(
-        folder, n, numbers=[3, 3, 4, 0, 9, 8], sub_scans=2, assets="late"
-    ),
-    "panda": lambda folder, n: make_scan(folder, n),
-    "zebra": lambda folder, n: make_zebra_scan(folder, n),
-    "zebra, stopped": lambda folder, n: make_zebra_scan(folder, n, rows_done=3, last_row=2),
-    "zebra, one file": lambda folder, n: make_zebra_scan(
-        folder, n, one_file=True, assets="registry"
-    ),
-    "step": lambda folder, n: make_step_scan(folder, n),
-    "step, three frames a point": lambda folder, n: make_step_scan(folder, n, frame_per_point=3),
-    "stream": lambda folder, n: make_stream_scan(folder, n),
-    "stream, frames beyond": lambda folder, n: make_stream_scan(folder, n, extra_frames=2),
-    "stream, two frames a point": lambda folder, n: make_stream_scan(
-        folder, n, step=True, frames_per_event=2
-    ),
-    "stream, step": lambda folder, n: make_stream_scan(folder, n, step=True),
-}
-
-
-def frames_in(array: ExternalArray) -> np.ndarray:
-    parts = []
-    for block in array.blocks:
-        with h5py.File(block.file) as file:
-            parts.append(file[block.dataset][block.start :][: block.count])
-    return np.concatenate(parts)
+from ..hxn_documents import FORMS, make_fly2d, make_step_scan, make_stream_scan
+from .frames import frames_in
 
 
 @pytest.fixture
@@ -78,42 +35,13 @@ def no_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiled_backend, "TiledWriter", refuse)
 
 
-@pytest.mark.usefixtures("no_slow_way")
-@pytest.mark.parametrize("flavour", MAKERS)
-def test_every_flavour_comes_back(shared: Catalogs, scan_ids: Iterator[int], flavour: str) -> None:
-    number = next(scan_ids)
-    scan = MAKERS[flavour](shared.home.data / str(number), number)
-    registry = asset_registry(shared.home)
-    scan.register(registry)
-    insert(shared.raw, scan.documents, registry)
-
-    array = resolve(shared.raw, scan.uid, "merlin1")
-    assert (array.shape, array.dtype) == (scan.frames.shape, scan.frames.dtype)
-    np.testing.assert_array_equal(frames_in(array), scan.frames)
-    for key, values in scan.encoders.items():
-        np.testing.assert_array_equal(read(shared.raw, scan.uid, key), values)
-    table = read_table(shared.raw, scan.uid, "primary")
-    for motor, values in scan.positions.items():
-        if motor in table and motor not in scan.encoders:
-            assert table[motor] == values.tolist()
-    assert baseline(shared.raw, scan.uid)["dcm_th"] == 12.5
-    stop = stop_document(shared.raw, scan.uid)
-    assert stop is not None
-    assert "storage_notes" not in stop
-    # What other programs read of it, through Tiled.
-    whole = np.asarray(shared.raw.v2.v3[scan.uid]["primary"]["merlin1"].read())
-    assert whole.shape[0] >= array.blocks[-1].count
-    if "repeats" not in flavour and "sub-scans" not in flavour:
-        np.testing.assert_array_equal(whole, scan.frames)
-
-
 @pytest.mark.parametrize("flavour", ["fly2d, sub-scans", "zebra", "stream", "stream, step"])
 def test_what_goes_by_blueskys_own_writer_comes_back_too(
     shared: Catalogs, scan_ids: Iterator[int], flavour: str
 ) -> None:
     """A list among the baseline's values, for example, sends a run that way."""
     number = next(scan_ids)
-    scan = MAKERS[flavour](shared.home.data / str(number), number)
+    scan = FORMS[flavour](shared.home.data / str(number), number)
     for name, document in scan.documents:
         if name == "descriptor" and document["name"] == "baseline":
             document["data_keys"]["roi"] = {"dtype": "array", "shape": [4], "source": "PV:roi"}

@@ -6,6 +6,7 @@ with an area detector. `make_stream_scan`: stream documents, of a fly or a step 
 """
 
 from .fly2d import make_fly2d
+from .forms import FORMS
 from .panda import OVERSAMPLING, make_scan
 from .parts import AREA_DETECTOR_FRAMES, FRAMES, FakeScan
 from .step import make_step_scan
@@ -14,6 +15,7 @@ from .zebra import make_zebra_scan
 
 __all__ = [
     "AREA_DETECTOR_FRAMES",
+    "FORMS",
     "FRAMES",
     "OVERSAMPLING",
     "FakeScan",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from ..event_writer import EventWriter
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
+from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote
+from .remote import describe_remote, refusals
 from .requests import columns, contents, open_run, require
 from .writers import TiledWriter
 
@@ -51,9 +52,9 @@ class TiledStore:
                 f"{broker!r} is not a databroker 2 catalog of Bluesky runs in SQL (Tiled spec "
                 "CatalogOfBlueskyRuns 3.0); open one with hxn_ptycho.open_catalog()"
             )
-        self.name = str(broker.name)
         #: The Tiled client, whose items are runs by uid, oldest first.
-        self.runs: Any = catalog.v3
+        self.runs: Any = _of_our_own(catalog.v3)
+        self.name = str(broker.name or "/".join(self.runs.path_parts) or "of Bluesky runs")
 
     @property
     def home(self) -> Path | None:
@@ -151,18 +152,23 @@ class TiledStore:
             found = require(self.runs, uid, stream, key)
             try:
                 return np.asarray(found.read())
+            except CatalogError:
+                raise
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
 
     def writing(self) -> AbstractContextManager[None]:
-        """As of `Backend`: one writer at a time on the home's SQLite files."""
+        """As of `Backend`: one writer at a time on the home's SQLite files; a server has many."""
         home = self.home
+        if not home and not is_served_here(self.runs.context):
+            return nullcontext()
         name = self.runs.metadata.get("name", self.name)
         return exclusively(home / "catalogs" / f".{name}.lock" if home else None, name)
 
     def remove(self, uid: str) -> None:
         """As of `Backend`."""
-        self.runs.delete_contents([uid], recursive=True, external_only=False)
+        with refusals(self):
+            self.runs.delete_contents([uid], recursive=True, external_only=False)
 
     def run_writer(self, start: Mapping[str, Any]) -> GrowingRun:
         """As of `Backend`."""
@@ -190,11 +196,19 @@ class TiledStore:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Say in the room's words that the catalog does not answer."""
+        """Say in the room's words that the catalog does not answer, or refuses."""
         try:
-            yield
+            with refusals(self):
+                yield
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             kind = CatalogAway if self.is_passing(error) else CatalogError
             raise kind(
                 f"the catalog {self.name} does not answer: {type(error).__name__}: {error}"
             ) from error
+
+
+def _of_our_own(runs: Any) -> Any:
+    """Return the same catalog by a connection that says at once that its server is away."""
+    return type(runs)(
+        impatient(runs.context), item=runs.item, structure_clients=runs.structure_clients
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..backend import Document
 from ..documents import StreamDocuments
 from ..hdf5 import Roots
+from .remote import refusals
 
 if TYPE_CHECKING:
     from ..registry import AssetRegistry
@@ -32,7 +33,7 @@ class TiledWriter:
 
     def __call__(self, name: str, document: Document) -> None:
         """Store one document."""
-        with self.store.writing():
+        with self.store.writing(), refusals(self.store):
             for each, translated in self._translate(name, document):
                 if each == "stop" and self._translate.notes:
                     translated = {**translated, "storage_notes": self._translate.notes}

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...specs import OWN_SPEC
 from ..backend import Document
+from ..registry import is_sqlite
 
 # What databroker's registries take; others would be refused.
 _OF_RESOURCES = ("uid", "spec", "root", "resource_path", "resource_kwargs", "path_semantics")
@@ -67,18 +68,17 @@ def remove_own(registry: Any, run: str) -> None:
 
     Devices' own stay: they do not store them a second time.
     """
-    try:
+    if is_sqlite(registry):
         database = registry._db.conn
-    except AttributeError:
-        resources = registry._resource_col
-        mine = [each["uid"] for each in resources.find({"run_start": run, "spec": OWN_SPEC})]
-        registry._datum_col.delete_many({"resource": {"$in": mine}})
-        resources.delete_many({"uid": {"$in": mine}})
-    else:
         cursor = database.cursor()
         which = "SELECT uid FROM Resources_v2 WHERE run_start = ? AND spec = ?"
         cursor.execute(f"DELETE FROM Datums WHERE resource IN ({which})", (run, OWN_SPEC))
         cursor.execute("DELETE FROM Resources_v2 WHERE run_start = ? AND spec = ?", (run, OWN_SPEC))
         database.commit()
         cursor.close()
+    else:
+        resources = registry._resource_col
+        mine = [each["uid"] for each in resources.find({"run_start": run, "spec": OWN_SPEC})]
+        registry._datum_col.delete_many({"resource": {"$in": mine}})
+        resources.delete_many({"uid": {"$in": mine}})
     registry.clear_process_cache()

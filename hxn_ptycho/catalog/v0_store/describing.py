@@ -67,7 +67,7 @@ def describe_v0(broker: Any) -> Store:
     if handlers := _handlers(broker.reg):
         config["handlers"] = handlers
     if _has_secret(config):
-        if broker.name and _is_in_file(str(broker.name), config):
+        if broker.name and is_of(broker, Store(v0=str(broker.name))):
             return Store(v0=str(broker.name))
         raise CatalogError(
             f"the broker {broker.name or place(broker)} was opened with a password, which must not "
@@ -77,13 +77,21 @@ def describe_v0(broker: Any) -> Store:
     return Store(v0=config)
 
 
+def is_of(broker: Any, store: Store) -> bool:
+    """Whether what config.toml says of a catalog is of a broker's databases."""
+    from databroker.utils import lookup_config
+
+    try:
+        config = lookup_config(store.v0) if isinstance(store.v0, str) else store.v0
+        return _databases(config) == [_config(broker.mds.config), _config(broker.reg.config)]
+    except (OSError, KeyError, TypeError):
+        return False  # no configuration of this name, or none of databroker.v0's
+
+
 def _part(source: Any) -> dict[str, Any]:
     _refuse_memory(source)
     kind = _importable(type(source))
-    config = dict(source.config)
-    for key in ("directory", "dbpath"):
-        if key in config:
-            config[key] = os.path.abspath(config[key])
+    config = _config(source.config)
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -160,14 +168,13 @@ def _has_secret(config: Mapping[str, Any]) -> bool:
     return False
 
 
-def _is_in_file(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether databroker's configuration of this name is of the same databases."""
-    from databroker.utils import lookup_config
+def _databases(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_config(config[part]["config"]) for part in ("metadatastore", "assets")]
 
-    try:
-        found = lookup_config(name)
-        return all(
-            found[part]["config"] == config[part]["config"] for part in ("metadatastore", "assets")
-        )
-    except (OSError, KeyError, TypeError):
-        return False
+
+def _config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose folders are what they are from everywhere."""
+    return {
+        key: os.path.abspath(value) if key in ("directory", "dbpath") else value
+        for key, value in config.items()
+    }

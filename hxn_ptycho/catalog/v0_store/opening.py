@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...home import Store
@@ -48,6 +49,7 @@ def _open(store: Store) -> Any:
     from databroker.v0 import Broker
 
     if isinstance(store.v0, dict):
+        _require_folders(store.v0)
         return Broker.from_config(store.v0)
     if store.v0 == "temp":
         raise CatalogError('databroker\'s "temp" is a new, empty catalog in each process')
@@ -64,7 +66,17 @@ def _open(store: Store) -> Any:
             f"databroker's configuration {store.v0!r} has no metadatastore and assets: it is none "
             "of databroker.v0's"
         )
+    _require_folders(config)
     return Broker.from_config(config, name=store.v0)
+
+
+def _require_folders(config: dict[str, Any]) -> None:
+    """Raise if a file system is away in which databroker would make its files anew."""
+    for part in ("metadatastore", "assets"):
+        for key in ("directory", "dbpath"):
+            folder = Path(config[part]["config"].get(key, "/")).absolute().parent
+            if key == "directory" and not folder.is_dir():
+                raise FileNotFoundError(f"the folder {folder} is not there")
 
 
 def _ask(broker: Any) -> None:

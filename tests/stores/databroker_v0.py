@@ -8,6 +8,7 @@ environment of its own, and let the program be on PATH.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -16,7 +17,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from databroker.v1 import _mongo_clients
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from hxn_ptycho.home import Store, Stores
 
 from ..waiting import until
 
@@ -39,12 +44,17 @@ def sqlite_config(folder: Path) -> dict[str, Any]:
     }
 
 
+def why_no_mongo() -> str:
+    """Return why no MongoDB server can be started; nothing if it can."""
+    if shutil.which(PROGRAM):
+        return ""
+    return f"no {PROGRAM} on PATH: pip install it, into a virtual environment of its own"
+
+
 class MongoServer:
     """A server; `start` again after `stop` has the same documents."""
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which(PROGRAM) is None:
-            pytest.skip(f"no {PROGRAM} on PATH: pip install {PROGRAM} (see CONTRIBUTING)")
         self.folder = folder
         folder.mkdir(parents=True)
         with socket.socket() as free:
@@ -72,8 +82,6 @@ class MongoServer:
 
     def config(self, name: str = "hxn", seconds: float = 20) -> dict[str, Any]:
         """Return the configuration of a broker whose two databases have this name, made if new."""
-        from pymongo import MongoClient
-
         uri = f"mongodb://127.0.0.1:{self.port}/?serverSelectionTimeoutMS={seconds * 1000:.0f}"
         with MongoClient(uri) as client:
             sentinel = client[f"{name}-assets"]["sentinel"]
@@ -109,3 +117,60 @@ class MongoServer:
             assert self._process is not None
             assert self._process.poll() is None, (self.folder / "output").read_text()
             return False
+
+
+class V0OnSQLite:
+    """Brokers in folders of a file system that can go away."""
+
+    can_go_away = True
+
+    def __init__(self, folder: Path) -> None:
+        self._mounted, self._away = folder / "mounted", folder / "away"
+        self._mounted.mkdir(parents=True)
+        self._names = itertools.count()
+
+    def fresh_stores(self) -> Stores:
+        """Return two empty catalogs."""
+        raw, processed = (self._mounted / f"{next(self._names)}" for _ in range(2))
+        return Stores(
+            raw=Store(v0=sqlite_config(raw)), processed=Store(v0=sqlite_config(processed))
+        )
+
+    def stop(self) -> None:
+        """Have the folder go away."""
+        self._mounted.rename(self._away)
+
+    def start(self) -> None:
+        """Have it come back."""
+        self._away.rename(self._mounted)
+
+
+class V0OnMongo(MongoServer):
+    """Brokers on a MongoDB server."""
+
+    can_go_away = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._names = itertools.count()
+
+    def fresh_stores(self) -> Stores:
+        """Return two empty catalogs."""
+        raw, processed = (f"hxn-{next(self._names)}" for _ in range(2))
+        # So soon it must answer: the tests wait for it not to.
+        return Stores(
+            raw=Store(v0=self.config(raw, 0.7)), processed=Store(v0=self.config(processed, 0.7))
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until the connections of this process have seen it."""
+        super().start()
+        for client in _mongo_clients.values():
+            until(lambda client=client: _answers_to(client), "the MongoDB server")  # type: ignore[misc]
+
+
+def _answers_to(client: Any) -> bool:
+    try:
+        return bool(client.admin.command("ping")["ok"])
+    except PyMongoError:
+        return False
