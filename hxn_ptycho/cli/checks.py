@@ -154,7 +154,8 @@ def catalog(home: Home) -> Finding:
     last = [f"stored {len(recovered)} that had been kept on disk"] if recovered else []
     for name, broker in (("raw", catalogs.raw), ("processed", catalogs.processed)):
         try:
-            scan_id = start_document(broker, find_run(broker, -1)).get("scan_id", "?")
+            newest = find_run(broker, -1, derived=name == "processed")
+            scan_id = start_document(broker, newest).get("scan_id", "?")
         except CatalogError:
             last.append(f"{name}: empty")
         else:
