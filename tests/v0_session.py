@@ -60,11 +60,12 @@ if __name__ == "__main__":
     station = make_station(Path(sys.argv[4]), form="panda", registry=db.reg)
     station.RE.subscribe(db.insert)
     recipe = {"iterations": 3, "ranks": 1, "probe_modes": 1}
-    callbacks = [
-        AutoReconstruct(db, recipe),
-        AutoReconstruct(db, recipe, processed=db),
-        AutoReconstruct(db, recipe, processed=Broker.from_config(other)),
-    ]
+    callbacks = [AutoReconstruct(db, recipe)]
+    if "several" in sys.argv:  # one worker serves them all
+        places = db, Broker.from_config(other)
+        callbacks += [
+            AutoReconstruct(db, recipe, processed=place, start_worker=False) for place in places
+        ]
     for callback in callbacks:
         station.RE.subscribe(callback)
     print("told", station.measure())

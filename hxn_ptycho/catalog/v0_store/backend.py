@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...home import Store
-from ..backend import Contents, Document, DocumentWriter
+from ..backend import Contents, DocumentWriter
 from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..writing import exclusively
 from .describing import describe_v0, is_passing, place, without_password
 from .filling import read_filled
-from .loading import LoadedRun, load
+from .loading import LoadedRun, load, unfilled
 from .preparing import prepare
 from .runs import V0Run
 from .sqlite_kind import is_sqlite, lock_file
@@ -240,7 +240,7 @@ class V0Store:
         with self.answering():
             # The header's own broker: that of the database in which the run was found.
             registry = header.db.reg
-            run = load(_documents(header), registry, registry.root_map)
+            run = load(unfilled(header), registry, registry.root_map)
             if run.failure is not None and is_passing(run.failure):
                 raise run.failure
         if stop:
@@ -261,19 +261,3 @@ def _metadata(header: Any) -> dict[str, Any]:
     if header.stop:
         metadata["stop"] = dict(header.stop.items())
     return metadata
-
-
-def _documents(header: Any) -> Iterator[tuple[str, Document]]:
-    """Yield a run's documents, its events not filled.
-
-    databroker looks each datum up for that, and stops at the first that is missing; unless a broker
-    is of a kind that does it otherwise, its sources of events are asked.
-    """
-    from databroker.v0 import BrokerES
-
-    broker = header.db
-    if type(broker).get_documents is not BrokerES.get_documents:
-        yield from header.documents(fill=False)
-        return
-    for source in broker.event_sources:
-        yield from source.docs_given_header(header=header)

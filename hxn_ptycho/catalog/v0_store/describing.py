@@ -132,7 +132,10 @@ def _refuse_memory(source: Any) -> None:
     if is_sqlite(source) or "dbpath" in source.config:
         in_memory = str(source.config.get("dbpath", "")).startswith((":memory:", "file::memory:"))
     else:
-        database = getattr(source, "_db", None)
+        # Not by the property of this name, which asks the server.
+        database = next(
+            (found for name, found in vars(source).items() if name.endswith("RO__db")), None
+        )
         kind = type(getattr(database, "client", None))
         in_memory = database is not None and not kind.__module__.startswith("pymongo")
     if in_memory:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CatalogError
+from .loading import unfilled
 
 GROUP = "databroker.handlers"
 
@@ -36,8 +37,8 @@ def read_filled(header: Any, stream: str, key: str) -> NDArray[np.generic]:
     """
     registry = header.db.reg
     values = []
-    for event in header.events(stream_name=stream, fields=[key], fill=False):
-        datum_id = event["data"].get(key)
+    for name, event in unfilled(header, stream_name=stream):
+        datum_id = event["data"].get(key) if name == "event" else None
         if datum_id is None:
             continue
         try:

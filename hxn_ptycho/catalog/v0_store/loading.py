@@ -168,6 +168,28 @@ def load(
     return run
 
 
+def unfilled(header: Any, **which: Any) -> Iterator[tuple[str, Document]]:
+    """Yield a run's documents, its events not filled.
+
+    databroker looks each datum up for that, and stops at the first that is missing; unless a broker
+    is of a kind that does it otherwise, its sources of events are asked.
+
+    Parameters
+    ----------
+    header : databroker.v0.Header
+    **which
+        ``stream_name``; default: all streams.
+    """
+    from databroker.v0 import BrokerES
+
+    broker = header.db
+    if type(broker).get_documents is not BrokerES.get_documents:
+        yield from header.documents(fill=False, **which)
+        return
+    for source in broker.event_sources:
+        yield from source.docs_given_header(header=header, **which)
+
+
 class _Rerooted:
     """A registry whose Resources are where they are now, as its ``root_map`` says."""
 

@@ -45,7 +45,7 @@ def open_v0(store: Store) -> Broker:
 
 
 def _open(store: Store) -> Any:
-    from databroker.utils import list_configs, lookup_config
+    from databroker import utils
     from databroker.v0 import Broker
 
     if isinstance(store.v0, dict):
@@ -54,9 +54,9 @@ def _open(store: Store) -> Any:
     if store.v0 == "temp":
         raise CatalogError('databroker\'s "temp" is a new, empty catalog in each process')
     try:
-        config = lookup_config(store.v0)
+        config = utils.lookup_config(store.v0)
     except FileNotFoundError as error:
-        known = ", ".join(sorted(list_configs())) or "none"
+        known = ", ".join(sorted(utils.list_configs(utils.CONFIG_SEARCH_PATH))) or "none"
         raise CatalogError(
             f"databroker has no configuration {store.v0!r} (it has: {known}): make "
             f"~/.config/databroker/{store.v0}.yml, as databroker.v0.Broker.named takes it"
