@@ -193,7 +193,8 @@ class AutoReconstruct:
             reason = f" ({stop['reason']})" if stop.get("reason") else ""
             _say(f"{scan} ended with {stop.get('exit_status')}{reason}: not reconstructed")
             return
-        for file in sorted(run.files):
+        embedded = (self.stores or self.home.config().catalogs).raw.is_embedded
+        for file in sorted(run.files) if embedded else ():
             try:
                 check_readable(self.home, file)
             except CatalogError as error:

@@ -29,7 +29,7 @@ def toml(value: Any) -> str:
 
 
 def in_a_session(home: Home, *words: str, stores: list[Store]) -> tuple[str, tuple[str, ...], str]:
-    """Measure and reconstruct; return the scan's uid, those of results, and that of the last run."""
+    """Measure and reconstruct; return the uids of the scan, of its results, of the last run."""
     configurations = [json.dumps(store.v0) for store in stores]
     said = subprocess.run(
         [

@@ -8,10 +8,9 @@ other rooms need is here; none of them imports either.
 
 from __future__ import annotations
 
-from .arrays import ExternalArray, baseline, read, read_table, resolve
+from .arrays import ExternalArray, baseline, read, read_table, resolve, why_unreadable
 from .backend import RunWriter, home_of, run_writer
-from .embedded import PROFILE, install_profile
-from .errors import CatalogAway, CatalogError
+from .errors import CatalogAway, CatalogError, NotAllowed
 from .find import (
     descriptors,
     find_run,
@@ -22,11 +21,13 @@ from .find import (
     stop_document,
 )
 from .opening import Catalogs, describe, open_catalog
+from .profile import PROFILE, install_profile
 from .recorder import RunRecorder
 from .registry import AssetRegistry, asset_registry
 from .spool import pending, recover
 from .storage import check_readable, readable_storage
 from .store import insert
+from .survey import Survey, place_in_words, survey
 
 __all__ = [
     "PROFILE",
@@ -35,8 +36,10 @@ __all__ = [
     "CatalogError",
     "Catalogs",
     "ExternalArray",
+    "NotAllowed",
     "RunRecorder",
     "RunWriter",
+    "Survey",
     "asset_registry",
     "baseline",
     "check_readable",
@@ -48,6 +51,7 @@ __all__ = [
     "install_profile",
     "open_catalog",
     "pending",
+    "place_in_words",
     "read",
     "read_table",
     "readable_storage",
@@ -59,6 +63,8 @@ __all__ = [
     "search_metadata",
     "start_document",
     "stop_document",
+    "survey",
+    "why_unreadable",
     "writer",
 ]
 

@@ -96,6 +96,20 @@ def read(
         raise CatalogError(f"{key} of run {uid[:8]}: {error.sentence}") from error
 
 
+def why_unreadable(broker: Broker, uid: str, key: str, stream: str = "primary") -> str:
+    """Return why others cannot read an array's files through the catalog; empty if they can.
+
+    A Tiled server registers files that it may not read, or that are not on its host, without
+    complaint. `resolve` finds them all the same.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such run, stream or key; `CatalogAway` if the store does not answer.
+    """
+    return backend_of(broker).why_unreadable(uid, stream, key)
+
+
 def baseline(broker: Broker, uid: str) -> dict[str, float]:
     """Return the first reading of each number in the run's baseline; empty if it has none.
 

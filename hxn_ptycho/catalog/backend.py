@@ -234,6 +234,13 @@ class Backend(Protocol):
         """Read an array by the store itself: what it keeps, or files that only it reaches."""
         ...
 
+    def why_unreadable(self, uid: str, stream: str, key: str) -> str:
+        """Return why the store itself could not read an array's files; empty if it can.
+
+        What cannot be known before is tried: one element is read.
+        """
+        ...
+
     def writing(self) -> AbstractContextManager[None]:
         """Hold the right to write; one writer at a time where the store needs that."""
         ...
@@ -311,12 +318,17 @@ def patiently(backend: Backend, what: str, action: Callable[[], T]) -> T:
     Raises
     ------
     CatalogAway
-        If the store is still busy, or does not answer.
+        If the store is still busy, or does not answer: nothing is asked twice that may have been
+        done.
     CatalogError
         If it refuses for another reason.
     """
     attempts = Retrying(
-        retry=retry_if_exception(backend.is_passing),
+        # A store that is away is not asked again here, as what was asked may have been done all the
+        # same: who waits for it writes the run anew.
+        retry=retry_if_exception(
+            lambda e: not isinstance(e, CatalogAway) and backend.is_passing(e)
+        ),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,

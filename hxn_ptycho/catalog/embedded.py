@@ -6,25 +6,17 @@ derived runs, written while scans are, then fail with ``database is locked``.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import warnings
 from typing import TYPE_CHECKING
 
-import yaml  # type: ignore[import-untyped]
-
-from ..home import Home, find_home
+from ..home import Home
 from .errors import CatalogError
 from .first_use import database_errors, describe, make
 from .storage import NAMES, configuration
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from databroker import Broker
-
-PROFILE = "hxn_ptycho"
 
 
 def open_embedded(home: Home) -> dict[str, Broker]:
@@ -56,40 +48,3 @@ def open_embedded(home: Home) -> dict[str, Broker]:
         raise CatalogError(
             f"the catalogs in {home.catalogs} cannot be opened: {describe(home, error)}"
         ) from error
-
-
-def install_profile(home: Home | str | os.PathLike[str] | None = None) -> Path:
-    """Write the Tiled profile ``hxn_ptycho`` for this user and return its path.
-
-    With it ``databroker.Broker.named("hxn_ptycho")`` is the raw catalog, and
-    ``tiled.client.from_profile("hxn_ptycho")["processed"]`` the derived runs, in any notebook.
-
-    Raises
-    ------
-    CatalogError
-        If the catalogs cannot be opened or the profile cannot be written.
-    ConfigError
-        If ``config.toml`` cannot be used.
-    """
-    import tiled.profiles
-
-    where = home if isinstance(home, Home) else find_home(home)
-    make(where)
-    # The user's own folder of profiles; TILED_PROFILES moves it.
-    path = tiled.profiles.paths[-1] / f"{PROFILE}.yml"
-    text = yaml.safe_dump({PROFILE: {"direct": configuration(where)}}, sort_keys=False)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise CatalogError(
-            f"the Tiled profile {path} cannot be written ({error.strerror}); set TILED_PROFILES "
-            "to a folder that can"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-    tiled.profiles.load_profiles.cache_clear()
-    return path

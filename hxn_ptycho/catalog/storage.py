@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..home import ConfigError, Home, find_home
+from ..home import ConfigError, Home
+from .backend import home_of
 from .errors import CatalogError
+
+if TYPE_CHECKING:
+    from databroker import Broker
 
 NAMES = ("raw", "processed")
 HOME_KEY = "hxn_ptycho_home"
@@ -96,16 +100,17 @@ def readable_storage(home: Home) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folders))
 
 
-def check_readable(owner: Any, path: str | os.PathLike[str]) -> None:
-    """Check that the catalogs could read the file `path` later.
+def check_readable(owner: Home | Broker, path: str | os.PathLike[str]) -> None:
+    """Check that the embedded catalog could read the file `path` later.
 
     Tiled registers a file outside its readable storage without complaint and refuses it only when
-    it is read, after the experiment.
+    it is read, after the experiment. What a server may read is in its own configuration: of that
+    nothing is known before (`why_unreadable` says it afterwards).
 
     Parameters
     ----------
-    owner : Catalogs, Home, path or None
-        Whose catalogs; None: those of ``HXN_PTYCHO_HOME``, else of the user's data folder.
+    owner : Home or databroker.Broker
+        Whose embedded catalog; a broker of another store passes.
     path : path
 
     Raises
@@ -113,8 +118,10 @@ def check_readable(owner: Any, path: str | os.PathLike[str]) -> None:
     CatalogError
         If `path` is outside the readable storage of these catalogs.
     """
-    owner = getattr(owner, "home", owner)
-    home = owner if isinstance(owner, Home) else find_home(owner)
+    root = owner.root if isinstance(owner, Home) else home_of(owner)
+    if root is None:
+        return
+    home = Home(root)
     file = Path(os.path.abspath(path))
     if set("?#") & set(str(file)):
         raise CatalogError(

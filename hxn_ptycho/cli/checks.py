@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .beamline_checks import beamline, roots, scales
+from .catalog_checks import kept_scans, processed_catalog, raw_catalog
 from .finding import Finding
 from .launch_checks import gpu, hosts, nccl, slurm
 
@@ -32,7 +33,9 @@ def examine(home: Home) -> list[Finding]:
         memory,
         disk,
         results_folder,
-        catalog,
+        raw_catalog,
+        processed_catalog,
+        kept_scans,
         beamline,
         roots,
         scales,
@@ -137,30 +140,6 @@ def results_folder(home: Home) -> Finding:
             f"make it writable, or change results_root in {home.config_file}",
         )  # fmt: skip
     return Finding("Results", "good", template or str(folder))
-
-
-def catalog(home: Home) -> Finding:
-    """Whether the catalogs open, and what they hold last; stores scans that were kept on disk."""
-    from ..catalog import CatalogError, find_run, open_catalog, recover, start_document
-    from ..home import ConfigError
-
-    try:
-        catalogs = open_catalog(home)
-        # Those that the catalog could not take when they were measured.
-        recovered = recover(catalogs)
-    except (CatalogError, ConfigError) as error:
-        said, _, advice = str(error).partition("; ")
-        return Finding("Catalog", "missing", said, advice)
-    last = [f"stored {len(recovered)} that had been kept on disk"] if recovered else []
-    for name, broker in (("raw", catalogs.raw), ("processed", catalogs.processed)):
-        try:
-            newest = find_run(broker, -1, derived=name == "processed")
-            scan_id = start_document(broker, newest).get("scan_id", "?")
-        except CatalogError:
-            last.append(f"{name}: empty")
-        else:
-            last.append(f"{name}: last of scan {scan_id}")
-    return Finding("Catalog", "good", f"opens; {', '.join(last)}")
 
 
 def worker(home: Home) -> Finding:

@@ -89,7 +89,7 @@ def import_file(
 
     uid = str(uuid.uuid4())
     target = catalogs.home.make().data / "imported" / f"{uid}.h5"
-    check_readable(catalogs, target)
+    check_readable(catalogs.raw, target)
     try:
         kept = write_scan(target, measured)
         scan_id = _scan_id(catalogs.raw, measured.scan_id)

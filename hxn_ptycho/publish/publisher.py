@@ -11,7 +11,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..catalog import CatalogError, Catalogs, check_readable, run_metadata, run_writer
+from ..catalog import (
+    CatalogError,
+    Catalogs,
+    check_readable,
+    run_metadata,
+    run_writer,
+    why_unreadable,
+)
 from ..recipe import Recipe
 from .documents import iteration_row, iterations_descriptor, read_result, start_document
 from .place import move, result_path
@@ -79,7 +86,7 @@ class Publisher:
             another process is publishing this reconstruction.
         """
         target = result_path(self.catalogs.home, self.raw_start, self.derived_uid)
-        check_readable(self.catalogs, target)
+        check_readable(self.catalogs.processed, target)
         self._begin()
 
     def iterations(self, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -122,7 +129,7 @@ class Publisher:
         if self._published is not None:
             return self._published
         target = result_path(self.catalogs.home, self.raw_start, self.derived_uid)
-        check_readable(self.catalogs, target)
+        check_readable(self.catalogs.processed, target)
         source = Path(result_file)
         facts, rows = read_result(source if source.exists() else target)
         self.iterations(rows)  # those that a publisher before this one had taken
@@ -143,7 +150,13 @@ class Publisher:
         self._run.attach(
             "result", "probe", target, "probe", dims=("probe_mode", "probe_y", "probe_x")
         )
-        self._end({"exit_status": "success", "reason": "", "result": facts | {"file": str(target)}})
+        # A server may not read what it was told of, and says so only when asked.
+        refusal = why_unreadable(self.catalogs.processed, self.derived_uid, "object", "result")
+        if refusal:
+            logger.error("%s", refusal)
+        self._end(
+            {"exit_status": "success", "reason": refusal, "result": facts | {"file": str(target)}}
+        )
         self._published = target
         return target
 

@@ -22,7 +22,8 @@ def test_doctor_finds_what_there_is(run, used_home, monkeypatch, tmp_path):
         "Cores",
         "Memory",
         "Disk",
-        "Catalog",
+        "Catalog raw",
+        "Catalog processed",
         "GPU",
         "CUDA compiler",
     } <= set(findings)

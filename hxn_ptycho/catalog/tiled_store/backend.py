@@ -20,7 +20,8 @@ from ..storage import HOME_KEY
 from ..writing import exclusively
 from .connection import impatient, is_served_here
 from .growing import GrowingRun
-from .remote import describe_remote, refusals
+from .permissions import refusals
+from .remote import describe_remote
 from .requests import columns, contents, open_run, require
 from .writers import TiledWriter
 
@@ -59,7 +60,9 @@ class TiledStore:
     @property
     def home(self) -> Path | None:
         """As of `Backend`."""
-        root = self.runs.metadata.get(HOME_KEY)
+        # A server may serve a home's files, too: then it is the server's to write them.
+        served_here = is_served_here(self.runs.context)
+        root = self.runs.metadata.get(HOME_KEY) if served_here else None
         return Path(root) if root else None
 
     def description(self) -> Store:
@@ -156,6 +159,26 @@ class TiledStore:
                 raise
             except (KeyError, ValueError, RuntimeError, OSError) as error:
                 raise CatalogError(f"{key} of run {uid[:8]} cannot be read: {error}") from error
+
+    def why_unreadable(self, uid: str, stream: str, key: str) -> str:
+        """As of `Backend`: a server says what it may not read only when it is asked to."""
+        if self.home:
+            return ""  # known before: `check_readable`
+        with self._answering():
+            array = require(self.runs, uid, stream, key)
+        try:
+            array[(slice(0, 1),) * array.ndim]
+        except (CatalogAway, httpx.HTTPStatusError) as error:
+            with self._answering():
+                known = contents(self.runs, uid, stream)  # or else it is away
+            files = ", ".join(map(str, known.sources[key].files))
+            return (
+                f"the server of the catalog cannot read {files}: others find {key} in the catalog "
+                "and not what is in it; ask the server's administrator to add the folder to "
+                "readable_storage in the server's configuration, if it is on the server's host "
+                f"({error})"
+            )
+        return ""
 
     def writing(self) -> AbstractContextManager[None]:
         """As of `Backend`: one writer at a time on the home's SQLite files; a server has many."""

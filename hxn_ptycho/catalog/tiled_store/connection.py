@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tiled.client.context import Context
 
 _SERVER_ERROR = 500
+#: Ours, by another's.
 _impatient: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -76,13 +77,13 @@ def impatient(context: Context) -> Context:
 
     The one that was given is its owner's, and stays as patient as it was.
     """
-    if is_served_here(context):
+    if is_served_here(context) or isinstance(context.http_client._transport, _Impatient):
         return context
     if context not in _impatient:
         own = copy.copy(context)
         client = own.http_client
         client._transport = _Impatient(client._transport, server_address(context))
-        _impatient[context] = _impatient[own] = own
+        _impatient[context] = own
     return _impatient[context]
 
 
@@ -90,3 +91,8 @@ def server_address(context: Context) -> str:
     """Return the server's address, as a browser takes it."""
     url = context.api_uri
     return str(url.copy_with(path=url.path.partition("/api/")[0] or "/")).rstrip("/")
+
+
+def address_of(context: Context, path: list[str]) -> str:
+    """Return the address of a node, as config.toml has it."""
+    return "/".join([str(context.api_uri).rstrip("/"), "metadata", *path])

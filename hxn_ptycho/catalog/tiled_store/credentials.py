@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...home import Store
 from ..errors import CatalogError
+
+if TYPE_CHECKING:
+    from tiled.client.context import Context
 
 KEY_VARIABLE = "TILED_API_KEY"
 LOGIN = "your login of Tiled"
@@ -69,3 +74,25 @@ def _read(path: Path) -> str:
             f"{path} (api_key_file) must hold an API key, one word, and it holds {len(words)}"
         )
     return words[0]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a connection was made here."""
+
+    store: Store
+    credentials: Credentials
+
+
+#: Of connections that were made here, by their Tiled context.
+openings: weakref.WeakKeyDictionary[Any, Opening] = weakref.WeakKeyDictionary()
+
+
+def credentials_in_use(context: Context) -> str:
+    """Return where the credentials of a connection are from, in words."""
+    if opening := openings.get(context):
+        return opening.credentials.source
+    if context.api_key:
+        known = context.api_key == os.environ.get(KEY_VARIABLE)
+        return f"the API key in {KEY_VARIABLE}" if known else "the API key it was opened with"
+    return LOGIN if context.http_client.auth is not None else "no API key and no login"

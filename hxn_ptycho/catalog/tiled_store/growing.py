@@ -12,8 +12,7 @@ import httpx
 
 from ..backend import has_run, patiently
 from ..hdf5 import FRAMES_KEY, Dataset
-from .remote import refusals
-from .requests import columns, contents
+from .permissions import refusals
 from .sources import data_source, look_up_all
 from .tables import make_schema, make_table
 
@@ -50,8 +49,6 @@ class GrowingRun:
         self._tables: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
         self._updates: dict[str, list[dict[str, Any]]] = {}
-        #: Whether an answer was lost once: what was asked may have been done all the same.
-        self._unsure = False
 
     def begin(self, replace: bool = False) -> bool:
         """Store the start document.
@@ -130,15 +127,13 @@ class GrowingRun:
             "data_keys": data_keys,
         }
 
-        def create() -> Any:
-            return self._node.create_container(
+        def act() -> None:
+            node = self._node.create_container(
                 key=stream,
                 metadata=metadata,
                 specs=[Spec("BlueskyEventStream", version=SPEC_VERSION), Spec("composite")],
             )
-
-        def act() -> None:
-            self._streams[stream] = _base(self._made(create, self._node, stream))
+            self._streams[stream] = getattr(node, "base", node)
 
         self._do(act)
         self._schemas[stream] = schema
@@ -165,17 +160,12 @@ class GrowingRun:
             return
         table = make_table(self._schemas[stream], rows, self._rows[stream] + 1, self.lenient)
 
-        def create() -> Any:
-            return self._streams[stream].create_appendable_table(
-                self._schemas[stream], key=TABLE, metadata={}
-            )
-
         def act() -> None:
             if stream not in self._tables:
-                self._tables[stream] = self._made(create, self._streams[stream], TABLE)
-            missing = table[self._stored(stream) - self._rows[stream] :] if self._unsure else table
-            if len(missing):
-                self._tables[stream].append_partition(0, missing)
+                self._tables[stream] = self._streams[stream].create_appendable_table(
+                    self._schemas[stream], key=TABLE, metadata={}
+                )
+            self._tables[stream].append_partition(0, table)
 
         self._do(act)
         self._rows[stream] += len(rows)
@@ -243,17 +233,15 @@ class GrowingRun:
         if len(spans) == 1 and spans[0][0]:
             # Tiled joins whole files; of a single one it can take a part.
             source.parameters["slice"] = f"{spans[0][0]}:{sum(spans[0])}"
-
-        def create() -> Any:
-            return self._streams[stream].new(
+        self._do(
+            lambda: self._streams[stream].new(
                 structure_family=source.structure_family,
                 data_sources=[source],
                 key=key,
                 metadata={FRAMES_KEY: spans} if spans else {},
                 specs=[],
             )
-
-        self._do(lambda: self._made(create, self._streams[stream], key))
+        )
 
     def end(self, stop: Mapping[str, Any]) -> None:
         """Store the stop document; ``uid``, ``run_start``, ``time`` and ``num_events`` are given.
@@ -280,32 +268,9 @@ class GrowingRun:
     def _do(self, action: Callable[[], Any]) -> Any:
         def locked() -> Any:
             with self.store.writing(), refusals(self.store):
-                try:
-                    return action()
-                except Exception as error:
-                    self._unsure |= self.store.is_passing(error)
-                    raise
+                return action()
 
         return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
-
-    def _made(self, create: Callable[[], Any], parent: Any, name: str) -> Any:
-        """Return the node that `create` makes in `parent`; or made before, if that was not told."""
-        try:
-            return create()
-        except httpx.HTTPStatusError as error:
-            if not (self._unsure and _is_conflict(error)):
-                raise
-            return _base(parent)[name]
-
-    def _stored(self, stream: str) -> int:
-        """Return how many rows the catalog has."""
-        known = contents(self.store.runs, self.uid, stream)
-        return len(columns(self.store.runs, self.uid, stream, known, ["time"]).get("time", ()))
-
-
-def _base(node: Any) -> Any:
-    """Return a client that shows what is in a node, not what Bluesky makes of it."""
-    return getattr(node, "base", node)
 
 
 def _is_conflict(error: BaseException) -> bool:

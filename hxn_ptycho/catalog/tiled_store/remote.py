@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +10,9 @@ import httpx
 
 from ...home import Store
 from ..errors import CatalogError, NotAllowed
-from .connection import away, impatient, is_served_here, server_address
-from .credentials import KEY_VARIABLE, LOGIN, Credentials, find_credentials
+from .connection import address_of, away, impatient, is_served_here, server_address
+from .credentials import KEY_VARIABLE, Credentials, Opening, find_credentials, openings
+from .permissions import not_accepted
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -24,25 +21,7 @@ if TYPE_CHECKING:
     from .backend import TiledStore
 
 SPEC = "CatalogOfBlueskyRuns"
-_SCOPES = {
-    "read": ("read:metadata", "read:data"),
-    "write to": (
-        *("read:metadata", "read:data", "create:node", "write:metadata", "write:data"),
-        *("delete:node", "delete:revision", "register"),
-    ),
-}
 _REACH_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class _Opening:
-    """How a connection was made here."""
-
-    store: Store
-    credentials: Credentials
-
-
-_openings: weakref.WeakKeyDictionary[Any, _Opening] = weakref.WeakKeyDictionary()
 
 
 def open_remote(store: Store) -> Broker:
@@ -76,7 +55,7 @@ def open_remote(store: Store) -> Broker:
     path = [*above, *path]
     node = _node(context, path, credentials)
     _check_is_catalog(node, address_of(context, path))
-    _openings[context] = _Opening(store, credentials)
+    openings[context] = Opening(store, credentials)
     return Broker(node)
 
 
@@ -89,7 +68,7 @@ def describe_remote(store: TiledStore) -> Store:
         If it would need an API key that only this process has.
     """
     context = store.runs.context
-    if opening := _openings.get(context):
+    if opening := openings.get(context):
         return opening.store
     if is_served_here(context):
         raise CatalogError(
@@ -111,7 +90,7 @@ def describe_remote(store: TiledStore) -> Store:
 def is_at(store: TiledStore, known: Store) -> bool:
     """Whether `known` says where this catalog is."""
     context = store.runs.context
-    if opening := _openings.get(context):
+    if opening := openings.get(context):
         return opening.store == known
     address, path = known.tiled, []
     if known.profile:
@@ -120,61 +99,6 @@ def is_at(store: TiledStore, known: Store) -> bool:
     if not address:
         return False
     return _place(address, path) == _place(str(context.api_uri), store.runs.path_parts)
-
-
-def credentials_in_use(context: Context) -> str:
-    """Return where the credentials of a connection are from, in words."""
-    if opening := _openings.get(context):
-        return opening.credentials.source
-    if context.api_key:
-        known = context.api_key == os.environ.get(KEY_VARIABLE)
-        return f"the API key in {KEY_VARIABLE}" if known else "the API key it was opened with"
-    return LOGIN if context.http_client.auth is not None else "no API key and no login"
-
-
-@contextmanager
-def refusals(store: TiledStore) -> Iterator[None]:
-    """Say in words what to do where a server does not let us.
-
-    Raises
-    ------
-    NotAllowed
-        In place of its answer.
-    """
-    from tiled.client.auth import CannotRefreshAuthentication
-
-    context = store.runs.context
-    address = address_of(context, store.runs.path_parts)
-    try:
-        yield
-    except CannotRefreshAuthentication as error:
-        raise NotAllowed(
-            f"your login at {server_address(context)} has run out; run `tiled login {address}`"
-        ) from error
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise
-        by = credentials_in_use(context)
-        # Tiled answers both with 401.
-        if "permission" not in str(error) and error.response.status_code != HTTPStatus.FORBIDDEN:
-            raise NotAllowed(_not_accepted(context, by)) from error
-        does = "read" if error.request.method == "GET" else "write to"
-        raise NotAllowed(
-            f"{by} may not {does} {address}; it takes one with the scopes "
-            f"{' '.join(_SCOPES[does])}, which the server's administrator can make"
-        ) from error
-
-
-def _not_accepted(context: Context, by: str) -> str:
-    return (
-        f"the Tiled server {server_address(context)} does not accept {by}: it is wrong, revoked or "
-        "out of date; make another with `tiled api_key create`"
-    )
-
-
-def address_of(context: Context, path: list[str]) -> str:
-    """Return the address of a node, as config.toml has it."""
-    return "/".join([str(context.api_uri).rstrip("/"), "metadata", *path])
 
 
 def _connect(
@@ -220,7 +144,7 @@ def _node(context: Context, path: list[str], credentials: Credentials) -> Any:
     except httpx.HTTPStatusError as error:
         match error.response.status_code:
             case HTTPStatus.UNAUTHORIZED:
-                raise NotAllowed(_not_accepted(context, credentials.source)) from error
+                raise NotAllowed(not_accepted(context, credentials.source)) from error
             case HTTPStatus.FORBIDDEN:
                 raise NotAllowed(
                     f"{credentials.source} may not read {address}; ask the server's administrator"
@@ -253,6 +177,27 @@ def how_to_make(address: str) -> str:
         f'from tiled.structures.core import Spec; from_uri("{above}").create_container("{name}", '
         f'metadata={{"name": "{name}"}}, specs=[Spec("{SPEC}", version="3.0")])'
     )
+
+
+def profile_of(place: str) -> dict[str, Any]:
+    """Return a Tiled profile whose root is what another has at "NAME/PATH".
+
+    Raises
+    ------
+    CatalogError
+        If there is none of this name, or it has no address.
+    """
+    name, *path = _parts(place)
+    profile = _profile(name)
+    if "direct" in profile:
+        raise CatalogError(
+            f"the Tiled profile {name} has no address but is served by the process that opens it: "
+            f'notebooks open the catalog by tiled.client.from_profile("{name}")'
+            + "".join(f'["{part}"]' for part in path)
+        )
+    server, _, above = str(profile["uri"]).rstrip("/").partition("/metadata")
+    api = server if "/api/" in server else f"{server}/api/v1"
+    return {**profile, "uri": "/".join([f"{api}/metadata", *_parts(above), *path])}
 
 
 def _profile(name: str) -> dict[str, Any]:

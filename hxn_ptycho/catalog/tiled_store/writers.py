@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..backend import Document
 from ..documents import StreamDocuments
 from ..hdf5 import Roots
-from .remote import refusals
+from .permissions import refusals
 
 if TYPE_CHECKING:
     from ..registry import AssetRegistry

@@ -169,6 +169,10 @@ class V0Store:
         with self.answering():
             return read_filled(header, stream, key)
 
+    def why_unreadable(self, uid: str, stream: str, key: str) -> str:
+        """As of `Backend`: nobody reads files for such a broker but who asks."""
+        return ""
+
     def writing(self) -> AbstractContextManager[None]:
         """As of `Backend`: one writer at a time on SQLite; MongoDB sees to its own."""
         mds = self.broker.mds
