@@ -58,7 +58,7 @@ def export_scan(
     CatalogError, ScanError, RecipeError, JobError
         As in a reconstruction.
     """
-    uid = find_run(catalogs.raw, run)
+    uid = find_run(catalogs.raw, run, derived=False)
     if recipe is None:
         recipe = override(Recipe(), start_document(catalogs.raw, uid))
     recipe = recipe.merge({"fft_window": "exact"})

@@ -9,6 +9,7 @@ import pytest
 
 from hxn_ptycho.home import HOME_VARIABLE, Home, find_home
 
+from .stores.databroker_v0 import V0OnMongo, V0OnSQLite, why_no_mongo
 from .stores.places import PLACES, Place
 from .stores.postgresql import PostgreSQL, running_postgresql, why_no_postgresql
 from .stores.tiled_server import TiledServer, running_tiled
@@ -38,6 +39,25 @@ def tiled_server(
     folder = tmp_path_factory.mktemp("tiled")
     with running_tiled(folder, postgresql, [tmp_path_factory.getbasetemp()]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def v0_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> V0OnSQLite:
+    """Brokers of databroker.v0 on SQLite."""
+    return V0OnSQLite(tmp_path_factory.mktemp("v0"))
+
+
+@pytest.fixture(scope="session")
+def v0_on_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[V0OnMongo]:
+    """Brokers of databroker.v0 on a MongoDB server, started once."""
+    if reason := why_no_mongo():
+        pytest.skip(reason)
+    server = V0OnMongo(tmp_path_factory.mktemp("mongo") / "server")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session", params=list(PLACES))

@@ -121,15 +121,14 @@ def test_a_writer_that_is_behind_is_waited_for(
             if name == "descriptor":
                 assert looked.wait(60)  # what is there by now is not a whole run
 
-    metadata = find.run_metadata
+    metadata = find._metadata
 
     def look(*args: Any) -> Any:
         found = metadata(*args)
-        if found is not None:
-            looked.set()
+        looked.set()
         return found
 
-    monkeypatch.setattr(find, "run_metadata", look)
+    monkeypatch.setattr(find, "_metadata", look)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
         job = end_of_run(scan.documents[-1][1], start_worker=False)

@@ -119,9 +119,10 @@ def read_scan(
     try:
         start = start_document(broker, uid)
         config = load_config(home)
-        stop = stop_document(broker, uid)
         run = Run(broker, uid, start, config, recipe or Recipe())
         flavour, as_read = flavour_of(start, config, run.keys)
+        # After the keys: databroker.v0 keeps no notes, they are made when the run is read.
+        stop = stop_document(broker, uid)
         if flavour is None or "analysis_stage" in start:
             raise ScanError(_why_not(start, config))
         if not allow_partial:

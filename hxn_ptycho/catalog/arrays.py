@@ -58,6 +58,8 @@ def resolve(
         store.require(uid, stream, key)
         raise CatalogError(
             f"{key} of run {uid[:8]} is kept in the catalog, not in a file: read() gives it"
+            if known.has_column(key)
+            else f"{key} of run {uid[:8]} cannot be read by reference, if at all: read() tries"
         )
     return _locate(store, uid, key, stream, known, roots)
 

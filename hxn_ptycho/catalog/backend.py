@@ -282,13 +282,21 @@ def backend_of(broker: Any) -> Backend:
 
     Parameters
     ----------
-    broker : databroker.Broker
+    broker : databroker.Broker or databroker.v0.Broker
 
     Raises
     ------
     CatalogError
         If it is none that runs can be stored in and found.
     """
+    # By name: what databroker.v0 needs is imported by those who have such a broker only.
+    if any(
+        (kind.__module__, kind.__name__) == ("databroker._core", "BrokerES")
+        for kind in type(broker).__mro__
+    ):
+        from .v0_store import V0Store
+
+        return V0Store(broker)
     from .tiled_store import TiledStore
 
     return TiledStore(broker)

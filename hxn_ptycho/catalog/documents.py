@@ -16,11 +16,11 @@ from typing import Any, cast
 
 import event_model
 
+from ..specs import Resource
 from .event_stream import EventStream, References
 from .hdf5 import Dataset, Roots, chunk_length, file_uri, uri_path
 from .referenced import ReferencedArray
 from .registry import AssetRegistry, Assets
-from .specs import Resource
 
 Document = dict[str, Any]
 Named = tuple[str, Document]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..specs import Place, Resource
 from .hdf5 import Roots
 from .referenced import ReferencedArray
-from .specs import Place, Resource
 
 Document = dict[str, Any]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .backend import backend_of, has_run
+from .backend import Backend, backend_of, has_run
 from .errors import CatalogAway, CatalogError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SCAN_ID_DIGITS = 18
 _LOOK_SECONDS = 0.05
 
 
-def find_run(broker: Broker, run: str | int) -> str:
+def find_run(broker: Broker, run: str | int, derived: bool | None = None) -> str:
     """Return the full uid of a run.
 
     Parameters
@@ -28,6 +28,9 @@ def find_run(broker: Broker, run: str | int) -> str:
     run : str or int
         A uid, the first characters of one, a scan id (the newest run with it), or -1 for the last
         run, -2 for the one before. Texts of digits are numbers if there is such a scan.
+    derived : bool, optional
+        Count only runs that were made of others (those with ``analysis_stage``), or only runs that
+        were not: where both are in one catalog, -1 and scan ids are of either. Default: all.
 
     Raises
     ------
@@ -37,14 +40,15 @@ def find_run(broker: Broker, run: str | int) -> str:
     store = backend_of(broker)
     text = str(run).strip()
     if re.fullmatch(r"-\d+", text):
-        found = store.last(-int(text)) if int(text) else None
+        found = _last(store, -int(text), derived)
         if found is None:
             raise CatalogError(
                 f"there is no run {text} in the catalog {store.name}: it has {len(store)}"
+                + {None: "", False: ", derived ones included", True: ", raw ones included"}[derived]
             )
         return found
     if text.isdecimal() and len(text) < SCAN_ID_DIGITS:
-        found = store.newest_with_scan_id(int(text))
+        found = _newest_with_scan_id(store, int(text), derived)
         if found is not None:
             return found
         if isinstance(run, int):
@@ -65,6 +69,33 @@ def find_run(broker: Broker, run: str | int) -> str:
             f"{text!r}: {', '.join(uid[:12] for uid in matches[:5])}; give more characters"
         )
     return matches[0]
+
+
+def _last(store: Backend, number: int, derived: bool | None) -> str | None:
+    """Return the uid of the run that is `number` from the end, of those that count."""
+    place = 0
+    while number > 0:
+        # Few runs are passed over: reconstructions come soon after their scans.
+        place += 1
+        uid = store.last(number if derived is None else place)
+        if uid is None or derived is None:
+            return uid
+        number -= _is_derived(store.metadata(uid)) is derived
+        if not number:
+            return uid
+    return None
+
+
+def _newest_with_scan_id(store: Backend, scan_id: int, derived: bool | None) -> str | None:
+    newest = store.newest_with_scan_id(scan_id)
+    if newest is None or derived is None or _is_derived(store.metadata(newest)) is derived:
+        return newest
+    found = store.search({"scan_id": scan_id})
+    return next((uid for uid, run in reversed(found) if _is_derived(run) is derived), None)
+
+
+def _is_derived(metadata: Mapping[str, Any] | None) -> bool:
+    return "analysis_stage" in (metadata or {}).get("start", {})
 
 
 def start_document(broker: Broker, uid: str) -> dict[str, Any]:

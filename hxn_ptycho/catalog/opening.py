@@ -110,4 +110,9 @@ def describe(broker: Any, known: Store | None = None) -> Store:
     store = backend_of(broker)
     if known is not None and isinstance(store, TiledStore) and is_at(store, known):
         return known
+    if known is not None and known.v0:
+        from .v0_store import V0Store, is_of
+
+        if isinstance(store, V0Store) and is_of(broker, known):
+            return known
     return store.description()

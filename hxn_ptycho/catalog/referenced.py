@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..specs import Place, Resource, other_datasets
 from .hdf5 import Dataset, Roots, look_up, look_up_master
-from .specs import Place, Resource, other_datasets
 
 Document = dict[str, Any]
 
@@ -112,7 +112,7 @@ class ReferencedArray:
                 file.found = declared(data_key, file.resource, file.used if self.by_point else None)
             elif file.used > file.found.shape[0] and not self.several:
                 short.append((file, file.found.shape[0]))
-            elif self.several and file.found.shape[0] > file.used:
+            elif self._are_more_frames_odd(file) and file.found.shape[0] > file.used:
                 longer.append((file, file.found.shape[0]))
             file.length = file.found.shape[0]
             if self.by_point and not self.several:
@@ -142,6 +142,11 @@ class ReferencedArray:
         names = Counter(file.dataset for file in self.files.values())
         if len(names) > 1:
             yield f"{self.key}: its files have different datasets, {sorted(names)}"
+
+    def _are_more_frames_odd(self, file: File) -> bool:
+        """Whether a file should have what events tell of; ranges are meant as they are."""
+        spec = file.resource.spec
+        return self.several and not (spec is not None and spec.by_range)
 
     def frames(self, place: Place) -> tuple[int, int]:
         """Return the first frame, counted in the array, and how many, of a place by number."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import event_model
 
 from ..home import Home, find_home
-from .specs import Resource
+from ..specs import Resource
 from .storage import registry_file
 
 if TYPE_CHECKING:
@@ -76,6 +76,41 @@ def asset_registry(home: Home | str | os.PathLike[str] | None = None) -> Registr
             return dict(self._resource_cache[datum["resource"]])
 
     return PatientRegistry({"dbpath": str(path)})
+
+
+def is_sqlite(registry: Any) -> bool:
+    """Whether a registry is databroker's on SQLite, or derived from it."""
+    return _sqlite_class(registry) is not None
+
+
+def make_patient(registry: Any) -> None:
+    """Exchange the database of an SQLite registry of databroker's for one that waits.
+
+    databroker's gives a query up after a tenth of a second; one of ten thousand datums takes more.
+
+    Parameters
+    ----------
+    registry
+        Others than databroker's on SQLite are left as they are.
+    """
+    own = "_RegistryRO__"  # of attributes that databroker makes when they are first asked for
+    kind = _sqlite_class(registry)
+    if (
+        kind is None
+        or type(registry)._db is not kind.__dict__["_db"]
+        or isinstance(getattr(registry, f"{own}db", None), _Connections)
+    ):
+        return
+    for name in ("resource_col", "resource_update_col", "datum_col"):
+        setattr(registry, f"{own}{name}", None)
+    setattr(registry, f"{own}db", _Connections(Path(registry.config["dbpath"])))
+
+
+def _sqlite_class(registry: Any) -> Any:
+    for kind in type(registry).__mro__:
+        if (kind.__module__, kind.__name__) == ("databroker.assets.sqlite", "RegistryRO"):
+            return kind
+    return None
 
 
 class _Connections:

@@ -124,7 +124,7 @@ def _export_frames(
     from ..prepare import override
     from ..recipe import Recipe
 
-    uid = find_run(catalogs.raw, run)
+    uid = find_run(catalogs.raw, run, derived=False)
     recipe = Recipe.from_toml(file) if file else Recipe()
     recipe = override(recipe, start_document(catalogs.raw, uid)).assign(assignments)
     return export_scan(uid, format, folder, catalogs=catalogs, recipe=recipe, overwrite=overwrite)

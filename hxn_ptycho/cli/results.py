@@ -70,7 +70,7 @@ def list_results(
         if run is None:
             found = results(catalogs=catalogs)
         else:
-            found = results(raw_uid=find_run(catalogs.raw, run), catalogs=catalogs)
+            found = results(raw_uid=find_run(catalogs.raw, run, derived=False), catalogs=catalogs)
     if json:
         print_json([result.to_dict() for result in found])
         return
@@ -140,10 +140,10 @@ def find_result(catalogs: Catalogs, uid: str) -> Result:
     from ..results import results
 
     try:
-        found = results(uid=find_run(catalogs.processed, uid), catalogs=catalogs)
+        found = results(uid=find_run(catalogs.processed, uid, derived=True), catalogs=catalogs)
     except CatalogError as unknown:
         try:
-            raw_uid = find_run(catalogs.raw, uid)
+            raw_uid = find_run(catalogs.raw, uid, derived=False)
         except CatalogError:
             raise CatalogError(f"{unknown}; see hxn-ptycho results") from None
         found = results(raw_uid=raw_uid, catalogs=catalogs)

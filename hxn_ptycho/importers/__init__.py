@@ -127,7 +127,7 @@ def _scan_id(raw: Broker, own: int | None) -> int:
     if own is not None and not search(raw, scan_id=own):
         return own
     try:
-        newest = find_run(raw, -1)
+        newest = find_run(raw, -1, derived=False)
     except CatalogError:
         return 1
     return int(start_document(raw, newest).get("scan_id", 0)) + 1

@@ -86,7 +86,7 @@ def orient(
         If a reconstruction failed.
     """
     catalogs = catalogs or open_catalog(home)
-    raw_uid = find_run(catalogs.raw, run)
+    raw_uid = find_run(catalogs.raw, run, derived=False)
     start = start_document(catalogs.raw, raw_uid)
     if recipe is None:
         chosen = override(Recipe(), start)

@@ -62,9 +62,9 @@ def find_results(
     catalogs = catalogs or open_catalog(home)
     equal: dict[str, Any] = {"analysis_stage": ANALYSIS_STAGE}
     if uid is not None:
-        equal["uid"] = find_run(catalogs.processed, uid)
+        equal["uid"] = find_run(catalogs.processed, uid, derived=True)
     if raw_uid is not None:
-        equal["raw_uid"] = find_run(catalogs.raw, raw_uid)
+        equal["raw_uid"] = find_run(catalogs.raw, raw_uid, derived=False)
     if scan_id is not None:
         equal["raw_scan_id"] = int(scan_id)
     for key, value in more.items():

@@ -72,7 +72,9 @@ def next_scan_id(broker: Broker) -> Callable[[Mapping[str, Any]], int]:
     def source(md: Mapping[str, Any]) -> int:
         last = 0
         try:
-            last = int(start_document(broker, find_run(broker, -1)).get("scan_id") or 0)
+            last = int(
+                start_document(broker, find_run(broker, -1, derived=False)).get("scan_id") or 0
+            )
         except CatalogError:  # no run yet
             last = 0
         return last + 1

@@ -77,7 +77,7 @@ def reconstruct(
         If it failed; the derived run says so too.
     """
     catalogs = catalogs or open_catalog(home)
-    raw_uid = find_run(catalogs.raw, run)
+    raw_uid = find_run(catalogs.raw, run, derived=False)
     start = start_document(catalogs.raw, raw_uid)
     now = time.time()
     job = QueuedJob(

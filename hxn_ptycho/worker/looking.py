@@ -43,7 +43,7 @@ def look_at_frames(
         If the recipe or the scan cannot be used, as `reconstruct` would say.
     """
     catalogs = catalogs or open_catalog(home)
-    raw_uid = find_run(catalogs.raw, run)
+    raw_uid = find_run(catalogs.raw, run, derived=False)
     start = start_document(catalogs.raw, raw_uid)
     chosen = choose_recipe(recipe, start, keys)
     scan = read_scan(catalogs.raw, raw_uid, home=catalogs.home)

@@ -27,6 +27,7 @@ from hxn_ptycho.catalog import (
     RunRecorder,
     asset_registry,
     baseline,
+    event_writer,
     find_run,
     insert,
     open_catalog,
@@ -42,7 +43,7 @@ from hxn_ptycho.catalog import (
     writer,
 )
 from hxn_ptycho.catalog.spool import Spool, decode, destination_of, encode
-from hxn_ptycho.catalog.tiled_store import TiledStore, writers
+from hxn_ptycho.catalog.tiled_store import TiledStore
 from hxn_ptycho.catalog.tiled_store.growing import GrowingRun
 
 from ..hxn_documents import FakeScan, make_fly2d, make_scan, make_step_scan
@@ -177,9 +178,9 @@ def test_bulk_events_of_two_runs_at_once(shared: Catalogs, scan_ids: Iterator[in
 def test_a_step_scans_rows_are_there_while_it_goes_on(
     shared: Catalogs, scan_ids: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers, "FLUSH_ROWS", 5)
+    monkeypatch.setattr(event_writer, "FLUSH_ROWS", 5)
     scan = make_step_scan(shared.home.data / "step", next(scan_ids))
-    write = writers.EventWriter(TiledStore(shared.raw))
+    write = event_writer.EventWriter(TiledStore(shared.raw).run_writer)
     for name, document in scan.documents[:-10]:
         write(name, document)
     assert read_table(shared.raw, scan.uid, "primary")["merlin1_frame"] == list(range(15))

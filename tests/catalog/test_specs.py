@@ -14,7 +14,7 @@ from area_detector_handlers.handlers import (
     TimepixHDF5Handler,
 )
 
-from hxn_ptycho.catalog.specs import SPECS, Resource
+from hxn_ptycho.specs import SPECS, Resource
 
 from ..hxn_documents import AREA_DETECTOR_FRAMES, FRAMES
 from ..hxn_documents.parts import resource, write_frames

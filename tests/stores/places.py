@@ -49,4 +49,6 @@ class Embedded:
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "embedded": lambda request: Embedded(),
     "tiled-postgresql": lambda request: request.getfixturevalue("tiled_server"),
+    "v0-sqlite": lambda request: request.getfixturevalue("v0_on_sqlite"),
+    "v0-mongo": lambda request: request.getfixturevalue("v0_on_mongo"),
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...home import Store
 from ..backend import Contents, DocumentWriter
 from ..errors import CatalogAway, CatalogError
+from ..event_writer import EventWriter
 from ..hdf5 import Roots
 from ..storage import HOME_KEY
 from ..writing import exclusively
@@ -22,7 +23,7 @@ from .growing import GrowingRun
 from .permissions import refusals
 from .remote import describe_remote
 from .requests import columns, contents, open_run, require
-from .writers import EventWriter, TiledWriter
+from .writers import TiledWriter
 
 if TYPE_CHECKING:
     from databroker import Broker
@@ -207,10 +208,10 @@ class TiledStore:
     ) -> list[Callable[[], DocumentWriter]]:
         """As of `Backend`."""
         return [
-            lambda: EventWriter(self, registry=registry, roots=roots),
+            lambda: EventWriter(self.run_writer, registry=registry, roots=roots),
             lambda: TiledWriter(self, registry, roots),
             # Something in it that the catalog does not take must not cost the rest.
-            lambda: EventWriter(self, True, registry, roots),
+            lambda: EventWriter(lambda start: GrowingRun(self, start, True), True, registry, roots),
         ]
 
     def is_passing(self, error: BaseException) -> bool:

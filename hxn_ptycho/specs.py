@@ -27,11 +27,14 @@ class Spec:
     series : bool
         Whether the path is the beginning of an Eiger's master files, ``PATH_<seq_id>_master.h5``;
         a datum with a ``frame_num`` stands for that frame.
+    by_range : bool
+        Whether a datum with ``first`` and ``count`` stands for so many frames from that one on.
     """
 
     dataset: Callable[[Mapping[str, Any]], str]
     by_point: bool = False
     series: bool = False
+    by_range: bool = False
 
 
 _FRAMES = Spec(lambda kwargs: FRAMES)
@@ -43,7 +46,11 @@ _COLUMN_BY_POINT = Spec(lambda kwargs: str(kwargs["column"]), by_point=True)
 _EIGER = Spec(lambda kwargs: "/entry/data", series=True)
 _REGION = Spec(lambda kwargs: str(kwargs["det_elem"]))
 
+#: Ours: a dataset that the Resource names, all of it or a range of frames.
+OWN_SPEC = "HXN_PTYCHO_HDF5"
+
 SPECS: dict[str, Spec] = {
+    OWN_SPEC: Spec(lambda kwargs: str(kwargs["dataset"]), by_range=True),
     "MERLIN_HDF5_BULK": _FRAMES,
     "XSP3_BULK": _FRAMES,
     "PANDA": Spec(lambda kwargs: str(kwargs["field"])),
@@ -120,6 +127,8 @@ class Resource:
                 datum_kwargs.get("frame_num"),
             )
             return Place(path, dataset, int(frame or 0), None if frame is None else 1)
+        if self.spec.by_range and "first" in datum_kwargs:
+            return Place(self.path, dataset, int(datum_kwargs["first"]), int(datum_kwargs["count"]))
         point = datum_kwargs.get("point_number") if self.spec.by_point else None
         if point is None:
             return Place(self.path, dataset, 0, None)
