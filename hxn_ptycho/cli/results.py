@@ -90,28 +90,18 @@ def list_results(
 ) -> None:
     """List the newest reconstructions, oldest first."""
     with only_json(json):
-        from ..catalog import open_catalog
-        from ..results import MOST, results
-        from ..results.dates import as_seconds
+        from ..results import MOST, SearchError, results
 
-        for name, value in (("since", since), ("until", until)):
-            if value is not None:
-                try:
-                    as_seconds(value, name)
-                except ValueError as error:  # before a catalog is opened
-                    raise typer.BadParameter(str(error), param_hint=f"--{name}") from error
         wanted = (MOST if json else SHOWN) if limit is None else limit
-        catalogs = open_catalog()
         try:
             found = results(
                 raw_uid=run,
                 sample=sample,
                 since=since,
                 until=until,
-                limit=wanted + 1 if wanted else None,
-                catalogs=catalogs,
+                limit=wanted + 1 if wanted else 0,
             )
-        except ValueError as error:
+        except SearchError as error:
             raise typer.BadParameter(str(error)) from error
     if wanted and len(found) > wanted:
         found = found[-wanted:]

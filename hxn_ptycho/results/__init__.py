@@ -19,12 +19,12 @@ from typing import Any
 from ..catalog import Catalogs, find_run, open_catalog, search_metadata
 from ..home import Home
 from .comparison import Comparison, compare
-from .dates import as_seconds
+from .dates import SearchError, as_seconds
 from .result import Result
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Comparison", "Result", "compare", "find_results", "results"]
+__all__ = ["Comparison", "Result", "SearchError", "compare", "find_results", "results"]
 
 ANALYSIS_STAGE = "reconstruction"
 #: Results that are returned where no `limit` is given: what a catalog of years has fills no memory.
@@ -44,7 +44,7 @@ def find_results(
     sample: str | None = None,
     since: datetime.date | str | float | None = None,
     until: datetime.date | str | float | None = None,
-    limit: int | None = MOST,
+    limit: int | None = None,
     catalogs: Catalogs | None = None,
     home: Home | str | os.PathLike[str] | None = None,
     **more: Any,
@@ -66,7 +66,8 @@ def find_results(
         to its end. As text "2026-11-25" or "2026-11-25 14:30", in this machine's time unless an
         offset says otherwise ("2026-11-25T14:30+01:00"); as number, seconds since 1970.
     limit : int, optional
-        So many at most, the newest. None: all that fit. The default is told where it cuts.
+        So many at most, the newest; 0: all that fit. Default: a thousand, and it is said if there
+        are more.
     catalogs : Catalogs, optional
         Default: those of `home`.
     home : Home or path, optional
@@ -79,15 +80,16 @@ def find_results(
     ------
     CatalogError
         If the catalog cannot be opened, or there is no run of this uid.
-    ValueError
-        If `since` or `until` is no time, or not before the other; if `limit` is none.
+    SearchError
+        A ValueError: if `since` or `until` is no time, or not before the other; if `limit` is none.
     """
     begin = None if since is None else as_seconds(since, "since")
     end = None if until is None else as_seconds(until, "until", end=True)
     if begin is not None and end is not None and begin >= end:
-        raise ValueError(f"since={since!r} is not before until={until!r}: nothing is between them")
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit} is no number of results; None is for all")
+        raise SearchError(f"since={since!r} is not before until={until!r}: nothing is between them")
+    if limit is not None and limit < 0:
+        raise SearchError(f"limit={limit} is no number of results; 0 is for all")
+    most = MOST if limit is None else limit
     catalogs = catalogs or open_catalog(home)
     equal: dict[str, Any] = {"analysis_stage": ANALYSIS_STAGE}
     if uid is not None:
@@ -102,22 +104,22 @@ def find_results(
     more_fit = False
     for named in [{}] if sample is None else [{key: sample} for key in _SAMPLE_KEYS]:
         runs = search_metadata(
-            catalogs.processed, {**equal, **named}, begin, end, limit and limit + 1
+            catalogs.processed, {**equal, **named}, begin, end, most + 1 if most else None
         )
-        if limit and len(runs) > limit:
+        if most and len(runs) > most:
             more_fit = True
             del runs[0]
         for run, metadata in runs:
             start, stop = metadata["start"], metadata.get("stop") or {}
             found[run] = Result(run, start, stop, catalogs)
     ordered = sorted(found.values(), key=lambda result: result.start["time"])
-    if limit == MOST and (more_fit or len(ordered) > limit):
+    if limit is None and (more_fit or len(ordered) > most):
         logger.warning(
             "more than %d results fit, and these are the newest; ask for a sample, for since and "
-            "until, or for limit=None (all of them)",
-            MOST,
+            "until, or for limit=0 (all of them)",
+            most,
         )
-    return ordered if limit is None else ordered[-limit:]
+    return ordered[-most:]
 
 
 #: As the module is called; a name for those who import it.

@@ -7,6 +7,11 @@ import math
 import re
 from numbers import Real
 
+
+class SearchError(ValueError):
+    """Results cannot be asked for so; the message says what can be given."""
+
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Fewer digits are a date without its hyphens, or a slip.
 _SECONDS = re.compile(r"\d{9,11}(\.\d*)?")
@@ -26,7 +31,7 @@ def as_seconds(value: object, what: str, end: bool = False) -> float:
 
     Raises
     ------
-    ValueError
+    SearchError
         If it is none of these, or beyond what a calendar has.
     """
     try:
@@ -42,7 +47,7 @@ def as_seconds(value: object, what: str, end: bool = False) -> float:
             return float(value)
     except (ValueError, OverflowError, OSError):
         pass
-    raise ValueError(
+    raise SearchError(
         f'{what}={value!r} is no time: give "2026-11-25", "2026-11-25 14:30" (this machine\'s '
         'time), "2026-11-25T14:30+01:00", a datetime, or seconds since 1970'
     )

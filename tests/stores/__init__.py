@@ -1,0 +1,1 @@
+"""Real stores of runs for tests: servers that are started, killed, and started again."""
