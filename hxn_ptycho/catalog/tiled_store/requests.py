@@ -232,6 +232,8 @@ def _get(runs: Any, what: str, path: tuple[str, ...], accept: str, params: dict[
     except ClientError as error:
         if error.response.status_code == HTTPStatus.NOT_FOUND:
             return None
+        if error.response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise  # the store says by which key
         what = "runs"
         if path:
             what = f"run {path[0][:8]}"
