@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import os
 import random
 import secrets
@@ -238,7 +239,7 @@ def ask(
     requests = [0]
     client = catalogs.raw.v2.context.http_client
     client.event_hooks["request"].append(lambda _: requests.__setitem__(0, requests[0] + 1))
-    measured = {}
+    measured: dict[str, dict[str, float]] = {"load of the host": {"before": os.getloadavg()[0]}}
 
     def some(documents: Documents) -> dict[str, Any]:
         return rng.choice(documents)[0]
@@ -392,6 +393,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the home is made; default: TMPDIR")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    logging.getLogger("hxn_ptycho.results").setLevel(logging.ERROR)  # results() has more
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
