@@ -204,7 +204,11 @@ class Backend(Protocol):
         ...
 
     def search(
-        self, equal: Mapping[str, Any], since: float | None = None, until: float | None = None
+        self,
+        equal: Mapping[str, Any],
+        since: float | None = None,
+        until: float | None = None,
+        limit: int | None = None,
     ) -> list[tuple[str, dict[str, Any]]]:
         """Return uid and metadata of runs whose start documents fit, oldest first.
 
@@ -214,6 +218,8 @@ class Backend(Protocol):
             Values by key; ``analysis.algorithm`` is the key ``algorithm`` of ``analysis``.
         since, until : float, optional
             Seconds since 1970: begun at or after, and before.
+        limit : int, optional
+            Of those that fit, so many at most: those that came into the store last.
         """
         ...
 

@@ -36,13 +36,16 @@ def open_embedded(home: Home) -> dict[str, Broker]:
     from tiled.client.context import Context
     from tiled.server.app import build_app_from_config
 
+    from .literal_paths import DRIVER
+
     # Tiled announces its version on the terminal at every start.
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             # Starlette's advice about its test client is not for our users.
             warnings.filterwarnings("ignore", message=".*starlette.testclient.*")
-            root = from_context(Context.from_app(build_app_from_config(configuration(home))))
+            app = build_app_from_config(configuration(home, DRIVER))
+            root = from_context(Context.from_app(app))
         return {name: Broker(root[name]) for name in NAMES}
     except database_errors() as error:
         raise CatalogError(

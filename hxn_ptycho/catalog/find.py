@@ -177,6 +177,7 @@ def search(
     *,
     since: float | None = None,
     until: float | None = None,
+    limit: int | None = None,
     **equalities: Any,
 ) -> list[str]:
     """Return the uids, oldest first, of runs whose start documents have these values.
@@ -188,10 +189,12 @@ def search(
         Of keys that are no Python names, as ``{"analysis.algorithm": "DM"}``.
     since, until : float, optional
         Seconds since 1970: begun at or after, and before.
+    limit : int, optional
+        Of those that fit, so many at most: those that came into the catalog last.
     **equalities
         As ``raw_uid="..."``, ``scan_id=7``.
     """
-    found = search_metadata(broker, {**(equal or {}), **equalities}, since, until)
+    found = search_metadata(broker, {**(equal or {}), **equalities}, since, until, limit)
     return [uid for uid, _ in found]
 
 
@@ -200,9 +203,10 @@ def search_metadata(
     equal: Mapping[str, Any],
     since: float | None = None,
     until: float | None = None,
+    limit: int | None = None,
 ) -> list[tuple[str, dict[str, Any]]]:
     """As `search`, with each run's ``{"start": ..., "stop": ...}``."""
-    return backend_of(broker).search(equal, since, until)
+    return backend_of(broker).search(equal, since, until, limit)
 
 
 def run_metadata(broker: Broker, uid: str) -> dict[str, Any] | None:

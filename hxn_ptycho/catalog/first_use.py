@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..home import Home
+from . import indices
 from .errors import CatalogError
 from .storage import BUSY_SECONDS, NAMES, catalog_file, sqlite_uri, table_file
 
@@ -37,6 +38,8 @@ def make(home: Home) -> None:
                 ):
                     if file.exists():
                         _look(file)
+                        if fill is _fill_catalog:
+                            _add_indices(file)
                         continue
                     # Made beside and renamed, so that a killed first use leaves no half of one.
                     partial = file.with_name(f"{file.name}.new")
@@ -89,6 +92,17 @@ def _fill_catalog(path: Path) -> None:
     if failed:
         raise failed[0]
     _use_log(path)
+    _add_indices(path)
+
+
+def _add_indices(path: Path) -> None:
+    """Add the indices that a catalog made by an earlier version lacks."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'nodes'").fetchone():
+            indices.add_missing(connection)
+    finally:
+        connection.close()
 
 
 def _fill_tables(path: Path) -> None:

@@ -18,8 +18,13 @@ HOME_KEY = "hxn_ptycho_home"
 BUSY_SECONDS = 30
 
 
-def configuration(home: Home) -> dict[str, Any]:
+def configuration(home: Home, driver: str = "") -> dict[str, Any]:
     """Return the Tiled service configuration that serves `home`'s catalogs.
+
+    Parameters
+    ----------
+    driver : str
+        Of SQLAlchemy, by which the databases of runs are read; empty: Tiled's own.
 
     Raises
     ------
@@ -35,7 +40,7 @@ def configuration(home: Home) -> dict[str, Any]:
                 "tree": "catalog",
                 "args": {
                     # Seconds that a writer waits for another one before "database is locked".
-                    "uri": f"{sqlite_uri(catalog_file(home, name))}?timeout={BUSY_SECONDS}",
+                    "uri": f"{sqlite_uri(catalog_file(home, name), driver)}?timeout={BUSY_SECONDS}",
                     "writable_storage": [
                         str(home.catalogs / name / "files"),
                         sqlite_uri(table_file(home, name)),
@@ -136,6 +141,6 @@ def check_readable(owner: Home | Broker, path: str | os.PathLike[str]) -> None:
         )
 
 
-def sqlite_uri(path: Path) -> str:
+def sqlite_uri(path: Path, driver: str = "") -> str:
     """Return the address of an SQLite file."""
-    return f"sqlite:///{path}"
+    return f"sqlite{'+' * bool(driver)}{driver}:///{path}"

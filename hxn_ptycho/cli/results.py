@@ -15,6 +15,7 @@ from .output import (
     print_json,
     run_argument,
     short,
+    side,
     stop,
     terminal,
     when,
@@ -23,6 +24,8 @@ from .output import (
 if TYPE_CHECKING:
     from ..catalog import Catalogs
     from ..results import Result
+
+SHOWN = 50  # results in a list, unless more are asked for
 
 Uid = Annotated[
     str,
@@ -40,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "results",
         context_settings=NEGATIVE_RUNS,
-        epilog="Example: hxn-ptycho results -1",
+        epilog="Example: hxn-ptycho results --sample star --since 2026-11-25",
     )(list_results)
     app.command(
         context_settings=NEGATIVE_RUNS,
@@ -59,22 +62,63 @@ def list_results(
             "for the last.",
         ),
     ] = None,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="NAME", help="Only of this sample.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="DATE",
+            help='Only begun since then: 2026-11-25, or "2026-11-25 14:30"; local time.',
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="DATE", help="Only begun before; a day counts to its end."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help=f"The newest N; 0: all. Default: {SHOWN}, or with --json 1000.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the reconstructions, oldest first."""
+    """List the newest reconstructions, oldest first."""
     with only_json(json):
-        from ..catalog import find_run, open_catalog
-        from ..results import results
+        from ..results import MOST, SearchError, results
 
-        catalogs = open_catalog()
-        if run is None:
-            found = results(catalogs=catalogs)
-        else:
-            found = results(raw_uid=find_run(catalogs.raw, run, derived=False), catalogs=catalogs)
+        wanted = (MOST if json else SHOWN) if limit is None else limit
+        try:
+            found = results(
+                raw_uid=run,
+                sample=sample,
+                since=since,
+                until=until,
+                limit=wanted + 1 if wanted else 0,
+            )
+        except SearchError as error:
+            raise typer.BadParameter(str(error)) from error
+    if wanted and len(found) > wanted:
+        found = found[-wanted:]
+        if limit is None:
+            side().print(
+                f"These are the newest {wanted}; ask for more by --limit N (0: all), or for fewer "
+                "by RUN, --sample, --since, --until."
+            )
     if json:
         print_json([result.to_dict() for result in found])
         return
     if not found:
+        if sample or since or until:
+            given = {"--sample": sample, "--since": since, "--until": until}
+            asked = " ".join(f"{option} {value}" for option, value in given.items() if value)
+            terminal().print(f"There is no result with {asked}.", markup=False)
+            return
         about = "" if run is None else f" of {run}"
         terminal().print(f"There is no result{about} yet. See: hxn-ptycho queue")
         return

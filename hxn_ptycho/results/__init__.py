@@ -9,6 +9,8 @@ Examples
 
 from __future__ import annotations
 
+import datetime
+import logging
 import os
 import sys
 import types
@@ -17,11 +19,18 @@ from typing import Any
 from ..catalog import Catalogs, find_run, open_catalog, search_metadata
 from ..home import Home
 from .comparison import Comparison, compare
+from .dates import SearchError, as_seconds
 from .result import Result
 
-__all__ = ["Comparison", "Result", "compare", "find_results", "results"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["Comparison", "Result", "SearchError", "compare", "find_results", "results"]
 
 ANALYSIS_STAGE = "reconstruction"
+#: Results that are returned where no `limit` is given: what a catalog of years has fills no memory.
+MOST = 1000
+# Where beamlines keep a sample's name.
+_SAMPLE_KEYS = ("sample_name", "sample", "sample.name")
 _OF_THE_ANALYSIS = frozenset(
     ("algorithm", "probe_modes", "object_modes", "iterations", "device", "ranks", "version")
 )
@@ -32,6 +41,10 @@ def find_results(
     scan_id: int | None = None,
     *,
     uid: str | None = None,
+    sample: str | None = None,
+    since: datetime.date | str | float | None = None,
+    until: datetime.date | str | float | None = None,
+    limit: int | None = None,
     catalogs: Catalogs | None = None,
     home: Home | str | os.PathLike[str] | None = None,
     **more: Any,
@@ -46,19 +59,37 @@ def find_results(
         Of the raw run.
     uid : str, optional
         Of the derived run; its first characters suffice.
+    sample : str, optional
+        The sample's name, whole: the raw run's ``sample_name``, ``sample``, or name of ``sample``.
+    since, until : datetime, date, str or float, optional
+        When the reconstruction began: at or after `since`, before `until`. A day as `until` counts
+        to its end. As text "2026-11-25" or "2026-11-25 14:30", in this machine's time unless an
+        offset says otherwise ("2026-11-25T14:30+01:00"); as number, seconds since 1970.
+    limit : int, optional
+        So many at most, the newest; 0: all that fit. Default: a thousand, and it is said if there
+        are more.
     catalogs : Catalogs, optional
         Default: those of `home`.
     home : Home or path, optional
         Default: ``HXN_PTYCHO_HOME``, else the user's data folder.
     **more
-        Further keys of the derived run's start document and their values: ``sample_name="..."``,
+        Further keys of the derived run's start document and their values: ``cycle="2026-3"``,
         or of its ``analysis``: ``algorithm="DM"``, ``probe_modes=3``.
 
     Raises
     ------
     CatalogError
         If the catalog cannot be opened, or there is no run of this uid.
+    SearchError
+        A ValueError: if `since` or `until` is no time, or not before the other; if `limit` is none.
     """
+    begin = None if since is None else as_seconds(since, "since")
+    end = None if until is None else as_seconds(until, "until", end=True)
+    if begin is not None and end is not None and begin >= end:
+        raise SearchError(f"since={since!r} is not before until={until!r}: nothing is between them")
+    if limit is not None and limit < 0:
+        raise SearchError(f"limit={limit} is no number of results; 0 is for all")
+    most = MOST if limit is None else limit
     catalogs = catalogs or open_catalog(home)
     equal: dict[str, Any] = {"analysis_stage": ANALYSIS_STAGE}
     if uid is not None:
@@ -69,11 +100,26 @@ def find_results(
         equal["raw_scan_id"] = int(scan_id)
     for key, value in more.items():
         equal[f"analysis.{key}" if key in _OF_THE_ANALYSIS else key] = value
-    found = [
-        Result(run, metadata["start"], metadata.get("stop") or {}, catalogs)
-        for run, metadata in search_metadata(catalogs.processed, equal)
-    ]
-    return sorted(found, key=lambda result: result.start["time"])
+    found: dict[str, Result] = {}
+    more_fit = False
+    for named in [{}] if sample is None else [{key: sample} for key in _SAMPLE_KEYS]:
+        runs = search_metadata(
+            catalogs.processed, {**equal, **named}, begin, end, most + 1 if most else None
+        )
+        if most and len(runs) > most:
+            more_fit = True
+            del runs[0]
+        for run, metadata in runs:
+            start, stop = metadata["start"], metadata.get("stop") or {}
+            found[run] = Result(run, start, stop, catalogs)
+    ordered = sorted(found.values(), key=lambda result: result.start["time"])
+    if limit is None and (more_fit or len(ordered) > most):
+        logger.warning(
+            "more than %d results fit, and these are the newest; ask for a sample, for since and "
+            "until, or for limit=0 (all of them)",
+            most,
+        )
+    return ordered[-most:]
 
 
 #: As the module is called; a name for those who import it.

@@ -17,7 +17,7 @@ from hxn_ptycho.scan import ScanError
 
 COMMANDS = [
     "demo", "import", "reconstruct", "results", "show", "export", "queue", "worker", "doctor",
-    "bench",
+    "catalog-index", "bench",
 ]  # fmt: skip
 
 
@@ -60,6 +60,10 @@ def test_it_can_be_run_as_a_module():
         (["reconstruct"], "RUN"),
         (["reconstruct", "--itertions", "3"], "--itertions"),
         (["reconstruct", "-1", "--itertions=3"], "--itertions"),
+        (["results", "--since", "lately"], "since='lately' is no time"),
+        (["results", "--until", "25.11.2026"], "until='25.11.2026' is no time"),
+        (["results", "--since", "2026-11-26", "--until", "2026-11-25"], "is not before"),
+        (["results", "--limit", "-1"], "--limit"),
         (["show"], "UID"),
         (["show", "--fast"], "--fast"),
         (["import", "scan.npz", "--energy-kev", "many"], "--energy-kev"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import sys
@@ -83,6 +84,25 @@ def test_results_lists_them_oldest_first(run, used_home, results_of):
     table = run("results").out
     assert results_of[2][:8] in table
     assert listed[1]["result_file"] in table
+
+
+def test_results_of_a_day_of_a_sample_and_the_newest(run, used_home, results_of, monkeypatch):
+    today = datetime.date.today()
+    yesterday = today - datetime.timedelta(days=1)
+    both = run("results", "--json").json
+    assert run("results", "--since", yesterday, "--until", today, "--json").json == both
+    assert run("results", "--until", yesterday - datetime.timedelta(days=1), "--json").json == []
+    said = run("results", "--sample", "no such", "--since", yesterday)
+    assert said.out == f"There is no result with --sample no such --since {yesterday}.\n"
+    assert run("results", "--limit", 1, "--json").json == both[1:]
+    monkeypatch.setattr("hxn_ptycho.cli.results.SHOWN", 1)
+    cut = run("results")
+    assert "These are the newest 1; ask for more by --limit N" in cut.err
+    assert both[1]["uid"][:8] in cut.out
+    assert both[0]["uid"][:8] not in cut.out
+    whole = run("results", "--limit", 0)
+    assert whole.err == ""
+    assert both[0]["uid"][:8] in whole.out
 
 
 def test_show_finds_by_uid_and_scan(run, used_home, results_of, tmp_path: Path):

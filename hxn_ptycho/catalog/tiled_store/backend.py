@@ -22,7 +22,7 @@ from .connection import address_of, impatient, is_served_here
 from .growing import GrowingRun
 from .permissions import refusals
 from .remote import describe_remote
-from .requests import columns, contents, open_run, require
+from .requests import columns, contents, metadata, newest, open_run, require
 from .writers import TiledWriter
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..registry import AssetRegistry
 
 _PREFIX_MATCHES = 20
+# Comes after whatever a uid has, letters, digits and hyphens, in any database's order.
+_AFTER_ALL = "zzzz"
 
 
 class TiledStore:
@@ -79,11 +81,8 @@ class TiledStore:
 
     def metadata(self, uid: str) -> dict[str, Any] | None:
         """As of `Backend`."""
-        from tiled.queries import Key
-
         with self._answering():
-            found = self.runs.search(Key("uid") == uid).values().head(1)
-            return dict(found[0].item["attributes"]["metadata"]) if found else None
+            return metadata(self.runs, uid)
 
     def __len__(self) -> int:
         with self._answering():
@@ -102,33 +101,44 @@ class TiledStore:
         from tiled.queries import Key
 
         with self._answering():
-            found = self.runs.search(Key("scan_id") == scan_id).keys().tail(1)
-            return str(found[0]) if found else None
+            found = newest(self.runs, [Key("start.scan_id") == scan_id], 1, only_uids=True)
+            return found[0][0] if found else None
 
     def uids_that_begin_with(self, text: str) -> list[str]:
         """As of `Backend`."""
-        from tiled.queries import Like
-
-        with self._answering():
-            found = self.runs.search(Like("start.uid", f"{text}%")).keys().head(_PREFIX_MATCHES)
-        # In a Like query an underscore stands for any character.
-        return [uid for uid in found if uid.startswith(text)]
-
-    def search(
-        self, equal: Mapping[str, Any], since: float | None = None, until: float | None = None
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """As of `Backend`; one request a hundred runs."""
         from tiled.queries import Key
 
+        uid = Key("start.uid")
+        # A range, which an index serves; Like is none to SQLite, as it takes "a" for "A".
+        between = [uid >= text, uid < text + _AFTER_ALL]
         with self._answering():
-            found = self.runs
-            for key, value in equal.items():
-                found = found.search(Key(key) == value)
-            if since is not None:
-                found = found.search(Key("time") >= since)
-            if until is not None:
-                found = found.search(Key("time") < until)
-            return [(uid, dict(run.item["attributes"]["metadata"])) for uid, run in found.items()]
+            found = newest(self.runs, between, _PREFIX_MATCHES, only_uids=True)
+        # PostgreSQL's order of characters is the database's: it may look past a hyphen.
+        return [uid for uid, _ in found if uid.startswith(text)]
+
+    def search(
+        self,
+        equal: Mapping[str, Any],
+        since: float | None = None,
+        until: float | None = None,
+        limit: int | None = None,
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """As of `Backend`; one request three hundred runs."""
+        from tiled.queries import Key
+
+        queries = []
+        for key, value in equal.items():
+            if not isinstance(value, str | int | float):
+                raise CatalogError(
+                    f"{key} = {value!r} cannot be searched for: a text, a number, True or False can"
+                )
+            queries.append(Key(f"start.{key}") == value)
+        if since is not None:
+            queries.append(Key("start.time") >= float(since))
+        if until is not None:
+            queries.append(Key("start.time") < float(until))
+        with self._answering():
+            return newest(self.runs, queries, limit)[::-1]
 
     def descriptors(self, uid: str) -> list[dict[str, Any]]:
         """As of `Backend`."""

@@ -6,16 +6,87 @@ A request takes 20 to 50 ms, a scan has several arrays, and a client that walks 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from ..backend import Contents, Source
 from ..errors import CatalogError
 from ..hdf5 import FRAMES_KEY, uri_path
 
-_PAGE = 300
+_PAGE = 300  # the largest that Tiled gives
+
+
+def metadata(runs: Any, uid: str) -> dict[str, Any] | None:
+    """Return ``{"start": ..., "stop": ...}`` of the run with this full uid, or None.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog refuses to answer.
+    """
+    from tiled.client.utils import MSGPACK_MIME_TYPE
+
+    only = {"fields": "metadata", "omit_links": True}
+    # A run's name in its catalog is its uid; and names have an index in every database.
+    reply = _get(runs, "metadata", (uid,), MSGPACK_MIME_TYPE, only)
+    return dict(reply.json()["data"]["attributes"]["metadata"]) if reply else None
+
+
+def newest(
+    runs: Any, queries: Iterable[Any], limit: int | None = None, only_uids: bool = False
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return uid and metadata of the runs that fit all `queries`, newest first.
+
+    A Tiled client that goes through its items has the streams of each run counted, and three
+    addresses made for it: that takes longer than to find them.
+
+    Parameters
+    ----------
+    queries : iterable of Tiled queries
+        Of metadata, as ``Key("start.scan_id") == 7``.
+    limit : int, optional
+        Return so many at most.
+    only_uids : bool
+        Leave the metadata empty.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog refuses to answer.
+    """
+    from tiled.client.utils import MSGPACK_MIME_TYPE
+    from tiled.query_registration import default_query_registry
+
+    asked: dict[str, Any] = {
+        "fields": "" if only_uids else "metadata",
+        "omit_links": True,
+        "sort": "-",  # by their coming into the catalog
+    }
+    for query in queries:
+        name = default_query_registry.query_type_to_name[type(query)]
+        for field, value in query.encode().items():
+            asked.setdefault(f"filter[{name}][condition][{field}]", []).append(value)
+    found: list[tuple[str, dict[str, Any]]] = []
+    page: dict[str, Any] = {}
+    while True:
+        # Uids are small, and PostgreSQL, asked for a single row of few, walks back through all.
+        size = _PAGE if limit is None or only_uids else min(_PAGE, limit - len(found))
+        asked |= page | {"page[limit]": size}
+        reply = _get(runs, "search", (), MSGPACK_MIME_TYPE, asked)
+        if reply is None:
+            raise CatalogError(f"there is no catalog {'/'.join(runs.path_parts)} any more")
+        content = reply.json()
+        found += [
+            (item["id"], {} if only_uids else dict(item["attributes"]["metadata"]))
+            for item in content["data"]
+        ]
+        follows = content["links"]["next"]
+        # Tiled guesses how many there are, and may lead on to pages without a run.
+        if not follows or len(content["data"]) < size or len(found) >= (limit or len(found) + 1):
+            return found[:limit]
+        page = dict(parse_qsl(urlsplit(follows).query))
 
 
 def contents(runs: Any, uid: str, stream: str) -> Contents:
@@ -161,6 +232,11 @@ def _get(runs: Any, what: str, path: tuple[str, ...], accept: str, params: dict[
     except ClientError as error:
         if error.response.status_code == HTTPStatus.NOT_FOUND:
             return None
-        raise CatalogError(
-            f"stream {path[1]!r} of run {path[0][:8]} cannot be looked up: {error}"
-        ) from error
+        if error.response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise  # the store says by which key
+        what = "runs"
+        if path:
+            what = f"run {path[0][:8]}"
+        if len(path) > 1:
+            what = f"stream {path[1]!r} of {what}"
+        raise CatalogError(f"{what} cannot be looked up: {error}") from error

@@ -113,7 +113,11 @@ class V0Store:
         return [uid for uid in found if uid.startswith(text)]
 
     def search(
-        self, equal: Mapping[str, Any], since: float | None = None, until: float | None = None
+        self,
+        equal: Mapping[str, Any],
+        since: float | None = None,
+        until: float | None = None,
+        limit: int | None = None,
     ) -> list[tuple[str, dict[str, Any]]]:
         """As of `Backend`."""
         terms: list[dict[str, Any]] = [{key: value} for key, value in equal.items()]
@@ -121,8 +125,8 @@ class V0Store:
         terms += [] if until is None else [{"time": {"$lt": until}}]
         with self.answering():
             # As one term: as arguments, "since" and others would have another meaning.
-            headers = self.broker(**{"$and": terms or [{}]})
-            found = [_metadata(header) for header in headers]
+            newest_first = self.broker(**{"$and": terms or [{}]})
+            found = [_metadata(header) for header in islice(newest_first, limit)]
         found.reverse()
         return [
             (metadata["start"]["uid"], metadata)
