@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus
 
+from ..fly.documents import datum, external, resource
 from ..solver.orientation import turn
 from .endstation import Endstation, Geometry
 from .faults import Faults
-from .files import datum, external, resource
 
 STEP_SPEC = "AD_HDF5"  # an area detector's file plugin, one frame a point
 _TREMBLE_UM = 0.002  # of a stage at rest, within a frame

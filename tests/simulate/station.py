@@ -14,6 +14,7 @@ from bluesky.preprocessors import SupplementalData
 
 from hxn_ptycho.beamline import load_config
 from hxn_ptycho.catalog import asset_registry
+from hxn_ptycho.fly.plans import fly2d, fly2dpd, scan_and_fly
 from hxn_ptycho.simulate.classic import ClassicFlyer
 from hxn_ptycho.simulate.eiger import Eiger
 from hxn_ptycho.simulate.endstation import Endstation
@@ -21,7 +22,6 @@ from hxn_ptycho.simulate.faults import Faults
 from hxn_ptycho.simulate.flyer import Flyer
 from hxn_ptycho.simulate.merlin import Merlin
 from hxn_ptycho.simulate.panda import PandA
-from hxn_ptycho.simulate.plans import fly2d, fly2dpd, scan_and_fly
 from hxn_ptycho.simulate.scaler import Scaler
 from hxn_ptycho.simulate.stages import Monochromator, Stage
 from hxn_ptycho.simulate.streams import StreamFlyer

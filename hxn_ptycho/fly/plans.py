@@ -1,4 +1,4 @@
-"""Two-dimensional fly scans, for the simulated beamline's flyers."""
+"""Two-dimensional fly scans, for any flyer."""
 
 from __future__ import annotations
 
