@@ -224,13 +224,17 @@ class PixelDetector(Device):
         self.disarm()
         return super().unstage()
 
-    def _step_frame(self, resource_uid: str, exposure: float) -> None:
-        """Write a frame, and tell of it."""
+    def expose_at_rest(self, exposure: float) -> None:
+        """Count, and write, a frame where the stages are; `exposure` in seconds."""
         rest = np.array([self.endstation.y.position, self.endstation.x.position])
         path = rest + self.endstation.generator.normal(0, _TREMBLE_UM, (1, _SAMPLES, 2))
         photons = self.endstation.flux * exposure * self.endstation.step_brightness(self)
         self.expose(path, np.array([photons]))
         self.true_path_um.append(path)
+
+    def _step_frame(self, resource_uid: str, exposure: float) -> None:
+        """Write a frame, and tell of it."""
+        self.expose_at_rest(exposure)
         number = self.frames_written - 1
         document = datum(resource_uid, number, point_number=number)
         self._assets.append(("datum", document))
