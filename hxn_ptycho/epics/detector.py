@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,20 @@ from ..fly.documents import datum, resource
 SPEC = "MERLIN_HDF5_BULK"  # of fly scans: one datum, all frames
 _PATIENCE_S = 5.0
 _FOLDERS = -3  # year, month and day, which the IOC makes
+
+
+@contextmanager
+def _forgotten_if_it_fails(device: Any) -> Iterator[None]:
+    """Leave a device unstaged though its IOC is away: the next scan stages it anew.
+
+    ophyd leaves it partly staged, which refuses to be staged again.
+    """
+    try:
+        yield
+    except Exception:
+        device._original_vals.clear()
+        device._staged = Staged.no
+        raise
 
 
 class _Capture(BlueskyInterface):
@@ -77,9 +92,10 @@ class FrameFiles(HDF5Plugin_V34, FileStoreHDF5IterativeWrite, _Capture):
 
     def unstage(self) -> list[Any]:
         """Close the file, if it is open; what is known of it stays."""
-        if self._staged is not Staged.no:
-            self.capture.set(0).wait(_PATIENCE_S)
-        return super().unstage()
+        with _forgotten_if_it_fails(self):
+            if self._staged is not Staged.no:
+                self.capture.set(0).wait(_PATIENCE_S)
+            return super().unstage()
 
     @property
     def is_open(self) -> bool:
@@ -146,6 +162,14 @@ class AreaDetector(SingleTrigger, DetectorBase):
     def acquire_time(self) -> Any:
         """The exposure, s: a signal."""
         return self.cam.acquire_time
+
+    def unstage(self) -> list[Any]:
+        """Close the file, and put back what staging has set."""
+        try:
+            with _forgotten_if_it_fails(self):
+                return super().unstage()
+        finally:
+            self._acquisition_signal.clear_sub(self._acquire_changed)
 
     # Step scans
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,6 @@ class PandA(PandAForm):
     inenc4 = Component(Channel, "INENC4:VAL")
     counter = Component(Channel, _COUNTER)
 
-    fly_types = ("soft", "pyramid")
-
     def __init__(
         self, prefix: str, *, name: str, folder: str | Path, encoders: Encoders, **kwargs: Any
     ) -> None:
@@ -156,7 +155,7 @@ class PandA(PandAForm):
                     break
                 status.tell(self._captured())
         finally:
-            trajectory.fast.velocity.set(travel_speed).wait(_PATIENCE_S)
+            _set(trajectory.fast.velocity, travel_speed)
         self._count_frames()
 
     def _arm(self, trajectory: Trajectory, frames: int) -> None:
@@ -167,8 +166,8 @@ class PandA(PandAForm):
             strict=True,
         )
         for channel, dataset in channels:
-            channel.capture.set("Value").wait(_PATIENCE_S)
-            channel.dataset.set(dataset).wait(_PATIENCE_S)
+            _set(channel.capture, "Value")
+            _set(channel.dataset, dataset)
         folder = self.folder / datetime.now().strftime("%Y/%m/%d")
         name = str(uuid.uuid4())
         encoder = self.encoders[trajectory.fast][0]
@@ -184,7 +183,7 @@ class PandA(PandAForm):
             (self.pulse.step, trajectory.exposure_s / SAMPLES),
         )
         for signal, value in settings:
-            signal.set(value).wait(_PATIENCE_S)
+            _set(signal, value)
         self._path = folder / f"{name}.h5"
         self.data.capture.put("ON")
         self._wait(
@@ -198,7 +197,7 @@ class PandA(PandAForm):
         """Fly one line; return whether it came to its end."""
         fast, slow = trajectory.fast, trajectory.slow
         first, begin, end, at = self._line(trajectory, row)
-        fast.velocity.set(travel_speed).wait(_PATIENCE_S)
+        _set(fast.velocity, travel_speed)
         if not (self._move(slow, at) and self._move(fast, begin)):
             return False
         scale = self.encoders[fast][1]
@@ -209,7 +208,7 @@ class PandA(PandAForm):
             (fast.velocity, _speed(trajectory)),
         )
         for signal, value in settings:
-            signal.set(value).wait(_PATIENCE_S)
+            _set(signal, value)
         self.compare.enable.put("ONE")
         self._wait(lambda: self.compare.active.get() == "ONE", lambda: "does not compare")
         if not self._move(fast, end):
@@ -231,6 +230,8 @@ class PandA(PandAForm):
             return False
         status = stage.move(position, wait=False)
         while not status.done:
+            if not stage.connected:
+                raise RuntimeError(f"{stage.name} does not answer any more: is its IOC away?")
             if self.halted:
                 stage.stop()
                 return False
@@ -246,24 +247,27 @@ class PandA(PandAForm):
         return True
 
     def _close(self) -> None:
-        """Disarm; all of it, whatever of it fails."""
-        for signal, value in (
-            (self.compare.enable, "ZERO"), (self.arm, "OFF"), (self.data.capture, "OFF")
-        ):  # fmt: skip
-            signal.set(value).wait(_PATIENCE_S)
+        """Disarm: all of it, also where a part of it fails."""
+        with ExitStack() as stack:
+            for signal, value in (
+                (self.data.capture, "OFF"), (self.arm, "OFF"), (self.compare.enable, "ZERO")
+            ):  # fmt: skip
+                stack.callback(_set, signal, value)
 
     def _count_frames(self) -> None:
         """Wait until all that was triggered is written, and count it."""
         self._frames = self._part_frames = self._captured()
         for detector in self.detectors:
-            self._wait(
-                lambda detector=detector: detector.frames_written == self._frames,
-                lambda detector=detector: (
-                    f"captured {self._frames} frames, {detector.name} "
-                    f"{detector.frames_written}: is its trigger connected, and its exposure shorter "
-                    "than the time from frame to frame?"
-                ),
-            )
+            self._await(detector)
+
+    def _await(self, detector: Any) -> None:
+        self._wait(
+            lambda: detector.frames_written == self._frames,
+            lambda: (
+                f"captured {self._frames} frames, {detector.name} {detector.frames_written}: is "
+                "its trigger connected, and does it take a frame in the time between two?"
+            ),
+        )
 
     def _captured(self) -> int:
         """Return how many frames are captured."""
@@ -290,6 +294,10 @@ class PandA(PandAForm):
         gathering = _speed(trajectory) * float(trajectory.fast.acceleration.get()) / 2
         run_up = step + (gathering if step > 0 else -gathering)
         return first, first - run_up, last + exposed / 2 + run_up, slow
+
+
+def _set(signal: Any, value: Any) -> None:
+    signal.set(value).wait(_PATIENCE_S)
 
 
 def _step(trajectory: Trajectory) -> float:

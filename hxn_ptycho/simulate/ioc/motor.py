@@ -34,13 +34,41 @@ class RecordedStage(Stage):
             self.arrived()
 
 
+# Puts to the record and its fields, as caproto calls them.
+
+
+async def _put_value(record: Any, instance: Any, value: float) -> float:
+    low, high = record.stage.limits
+    inside = not low < high or low <= value <= high
+    record.writer.tell(record.fields.limit_violation, int(not inside))
+    if not inside:
+        return float(instance.value)
+    await asyncio.get_running_loop().run_in_executor(None, record.go, float(value))
+    return float(value)
+
+
+async def _put_stop(fields: Any, instance: Any, value: int) -> int:
+    if value:
+        fields.parent.group.halt()
+    return 0
+
+
+async def _put_velocity(fields: Any, instance: Any, value: float) -> float:
+    stage = fields.parent.group.stage
+    if value > 0:
+        stage.speed = min(float(value), float(fields.max_velocity.value))
+    return float(stage.speed)
+
+
 class MotorRecord(PVGroup):
     """A motor record in front of a stage: VAL, RBV, DMOV, MOVN, STOP, VELO, limits.
 
     As the record does, it does not move to where the limits forbid, and says so in LVIO only.
     """
 
-    motor = pvproperty(value=0.0, name="", record="motor", precision=4)
+    motor = pvproperty(value=0.0, name="", record="motor", precision=4, put=_put_value)
+    motor.fields.stop.putter(_put_stop)
+    motor.fields.velocity.putter(_put_velocity)
 
     def __init__(self, prefix: str, *, stage: RecordedStage, writer: Writer) -> None:
         super().__init__(literal(prefix))
@@ -75,35 +103,12 @@ class MotorRecord(PVGroup):
         stage.listeners.append(self._at)
         stage.arrived = self._arrived
 
-    @motor.putter
-    async def motor(self, instance: Any, value: float) -> float:  # type: ignore[no-redef]  # noqa: D102
-        low, high = self.stage.limits
-        inside = not low < high or low <= value <= high
-        self.writer.tell(self.fields.limit_violation, int(not inside))
-        if not inside:
-            return float(instance.value)
-        await asyncio.get_running_loop().run_in_executor(None, self._go, float(value))
-        return float(value)
-
-    @motor.fields.stop.putter
-    async def motor(fields: Any, instance: Any, value: int) -> int:  # type: ignore  # noqa: D102
-        if value:
-            fields.parent.group._stop()
-        return 0
-
-    @motor.fields.velocity.putter
-    async def motor(fields: Any, instance: Any, value: float) -> float:  # type: ignore  # noqa: D102
-        stage = fields.parent.group.stage
-        if value > 0:
-            stage.speed = min(float(value), float(fields.max_velocity.value))
-        return float(stage.speed)
-
     @property
     def fields(self) -> Any:
         """The record's fields."""
         return self.motor.field_inst
 
-    def _go(self, target: float) -> None:
+    def go(self, target: float) -> None:
         """Move, or turn round where it moves: it stops, and moves on when it has."""
         with self._lock:
             self._target = target
@@ -116,7 +121,8 @@ class MotorRecord(PVGroup):
                 self._running = True
                 self._begin()
 
-    def _stop(self) -> None:
+    def halt(self) -> None:
+        """Stop where it is."""
         with self._lock:
             self._target = None
             self.stage.stop()

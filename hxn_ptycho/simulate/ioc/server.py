@@ -47,7 +47,7 @@ class Ioc:
         self.writer = Writer()
         self.pvdb: dict[str, Any] = {}
         beam = threading.RLock()
-        shared = {"beam": beam, "writer": self.writer}
+        shared: dict[str, Any] = {"beam": beam, "writer": self.writer}
         stages = {
             name: self._motor(prefixes.MOTORS[name], name, egu="um", limits=(-15, 15))
             for name in ("zpssx", "zpssy", "zpssz")
@@ -72,7 +72,7 @@ class Ioc:
         ]
         motors = load_config().motors
         encoders = {
-            stage: (str(motors[name].encoder), motors[name].scale_um)
+            stage: (str(motors[name].encoder), float(motors[name].scale_um or 0))
             for name, stage in stages.items()
         }
         box = Box(
@@ -84,8 +84,8 @@ class Ioc:
         )
         scaler = Scaler(name="sclr1", endstation=self.endstation)
         counter = ScalerRecord(prefixes.SCALER, scaler=scaler, **shared)
-        for device in (*cameras, box, counter):
-            self.pvdb |= device.records.pvdb
+        for records in (*(each.records for each in cameras), box.records, counter.records):
+            self.pvdb |= records.pvdb
 
     def _motor(self, prefix: str, name: str, **kwargs: Any) -> RecordedStage:
         stage = RecordedStage(name=name, **kwargs)
