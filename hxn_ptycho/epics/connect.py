@@ -82,5 +82,6 @@ def _problem(missing: list[Any], number: int, timeout: float) -> str:
     return (
         f"{len(missing)} of {number} PVs do not answer within {timeout:.0f} s: {shown}. "
         f"Looked for with {places}. Does the IOC run (the simulated one: hxn-ptycho ioc), and do "
-        "these say where (they are read once, when Python starts)? Without EPICS: unset HXN_PTYCHO_EPICS"
+        "these say where (they are read once, when Python starts)? "
+        "Without EPICS: unset HXN_PTYCHO_EPICS"
     )

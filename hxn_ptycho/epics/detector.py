@@ -15,12 +15,11 @@ from ophyd.areadetector.filestore_mixins import FileStoreHDF5IterativeWrite
 from ophyd.areadetector.plugins import HDF5Plugin_V34
 from ophyd.areadetector.trigger_mixins import SingleTrigger
 from ophyd.device import BlueskyInterface, Staged
-from ophyd.utils import WaitTimeoutError
 
 from ..fly.documents import datum, resource
+from .waiting import check_answers, put, wait
 
 SPEC = "MERLIN_HDF5_BULK"  # of fly scans: one datum, all frames
-_PATIENCE_S = 5.0
 _FOLDERS = -3  # year, month and day, which the IOC makes
 
 
@@ -33,8 +32,10 @@ def _forgotten_if_it_fails(device: Any) -> Iterator[None]:
     try:
         yield
     except Exception:
-        device._original_vals.clear()
-        device._staged = Staged.no
+        parts = (part for _, part in device.walk_subdevices(include_lazy=False))
+        for each in (device, *parts):
+            each._original_vals.clear()
+            each._staged = Staged.no
         raise
 
 
@@ -43,15 +44,23 @@ class _Capture(BlueskyInterface):
 
     def stage(self) -> list[Any]:
         staged = super().stage()
+        was_error = self._in_error()
+        self.capture.put(1)
         try:
-            self.capture.set(1).wait(_PATIENCE_S)
-        except WaitTimeoutError:
+            wait(
+                lambda: bool(self.capture.get()),
+                lambda: self.write_message.get() or "it does not say why",
+                lambda: self._in_error() and not was_error,
+            )
+        except TimeoutError as why:
             path, name = self.file_path.get(), self.file_name.get()
             raise OSError(
-                f"{self.parent.name}: {self.prefix} does not capture into {path}{name}: "
-                f"{self.write_message.get() or 'it does not say why'}"
+                f"{self.parent.name}: {self.prefix} does not capture into {path}{name}: {why}"
             ) from None
         return staged
+
+    def _in_error(self) -> bool:
+        return bool(self.write_status.get() == 1)
 
 
 class FrameFiles(HDF5Plugin_V34, FileStoreHDF5IterativeWrite, _Capture):
@@ -63,7 +72,8 @@ class FrameFiles(HDF5Plugin_V34, FileStoreHDF5IterativeWrite, _Capture):
     lazy_wait_for_connection = False
     also_used = (
         "capture", "num_captured", "file_path", "file_name", "file_number", "file_path_exists",
-        "write_message", "array_size.width", "array_size.height", "nd_array_port", "port_name",
+        "write_message", "write_status", "array_size.width", "array_size.height",
+        "nd_array_port", "port_name",
     )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,7 +93,7 @@ class FrameFiles(HDF5Plugin_V34, FileStoreHDF5IterativeWrite, _Capture):
             If the IOC cannot write it.
         """
         self.stage_sigs["num_capture"] = frames
-        self.create_directory.set(_FOLDERS).wait(_PATIENCE_S)
+        put(self.create_directory, _FOLDERS)
         try:
             super().stage()
         except Exception:
@@ -94,7 +104,7 @@ class FrameFiles(HDF5Plugin_V34, FileStoreHDF5IterativeWrite, _Capture):
         """Close the file, if it is open; what is known of it stays."""
         with _forgotten_if_it_fails(self):
             if self._staged is not Staged.no:
-                self.capture.set(0).wait(_PATIENCE_S)
+                put(self.capture, 0)
             return super().unstage()
 
     @property
@@ -167,6 +177,7 @@ class AreaDetector(SingleTrigger, DetectorBase):
         """Close the file, and put back what staging has set."""
         try:
             with _forgotten_if_it_fails(self):
+                check_answers(self.cam.acquire)
                 return super().unstage()
         finally:
             self._acquisition_signal.clear_sub(self._acquire_changed)
@@ -192,6 +203,11 @@ class AreaDetector(SingleTrigger, DetectorBase):
         """Frames in the file."""
         return int(self.hdf5.num_captured.get())
 
+    @property
+    def acquiring(self) -> bool:
+        """Whether it still waits for triggers."""
+        return bool(self.cam.acquire.get())
+
     def arm(self, frames: int, exposure_s: float, first: int = 0) -> None:
         """Open a file for at most `frames` frames, and wait for as many triggers."""
         self.disarm()
@@ -201,13 +217,13 @@ class AreaDetector(SingleTrigger, DetectorBase):
             (self.cam.trigger_mode, self.BY_HARDWARE),
         )
         for signal, value in settings:
-            signal.set(value).wait(_PATIENCE_S)
+            put(signal, value)
         self.hdf5.open(frames)
-        self.cam.acquire.set(1).wait(_PATIENCE_S)
+        put(self.cam.acquire, 1)
 
     def disarm(self) -> None:
         """Wait for no more triggers, and close the file; again is allowed."""
-        self.cam.acquire.set(0).wait(_PATIENCE_S)
+        put(self.cam.acquire, 0)
         self.hdf5.unstage()
 
     def data_key(self, *leading: int, kind: str = "FILESTORE:") -> dict[str, Any]:

@@ -17,9 +17,8 @@ from ..fly.panda import CHANNELS, ION_CHAMBER, SAMPLES, PandAForm
 from ..fly.status import FlyStatus
 from ..fly.trajectory import FlyCall, Trajectory
 from .motors import Stage
+from .waiting import POLL_S, check_answers, put, wait
 
-_PATIENCE_S = 5.0
-_POLL_S = 0.01
 _FOLDERS = -3  # year, month and day, which the IOC makes
 _COUNTER = "COUNTER1:OUT"  # counts the ion chamber
 
@@ -126,15 +125,14 @@ class PandA(PandAForm):
     # How it flies
 
     def _check_trajectory(self, trajectory: Trajectory) -> None:
-        for row in range(min(trajectory.shape[1], 2)):
-            for position in self._line(trajectory, row)[1:3]:
-                trajectory.fast.check_value(position)
         speed, most = _speed(trajectory), float(trajectory.fast.max_velocity.get())
         if 0 < most < speed:
             raise ValueError(
                 f"{trajectory.fast.name} would fly at {speed:.4g} {trajectory.fast.egu}/s; its "
                 f"fastest is {most:.4g}: smaller steps, or a longer exposure"
             )
+        for position in self._line(trajectory, 0)[1:3]:
+            trajectory.fast.check_value(position)
 
     def _make_ready(self, trajectory: Trajectory) -> None:
         self._stops = {stage: stage.stops for stage in (trajectory.fast, trajectory.slow)}
@@ -155,7 +153,7 @@ class PandA(PandAForm):
                     break
                 status.tell(self._captured())
         finally:
-            _set(trajectory.fast.velocity, travel_speed)
+            put(trajectory.fast.velocity, travel_speed)
         self._count_frames()
 
     def _arm(self, trajectory: Trajectory, frames: int) -> None:
@@ -166,8 +164,8 @@ class PandA(PandAForm):
             strict=True,
         )
         for channel, dataset in channels:
-            _set(channel.capture, "Value")
-            _set(channel.dataset, dataset)
+            put(channel.capture, "Value")
+            put(channel.dataset, dataset)
         folder = self.folder / datetime.now().strftime("%Y/%m/%d")
         name = str(uuid.uuid4())
         encoder = self.encoders[trajectory.fast][0]
@@ -183,7 +181,7 @@ class PandA(PandAForm):
             (self.pulse.step, trajectory.exposure_s / SAMPLES),
         )
         for signal, value in settings:
-            _set(signal, value)
+            put(signal, value)
         self._path = folder / f"{name}.h5"
         self.data.capture.put("ON")
         self._wait(
@@ -197,7 +195,7 @@ class PandA(PandAForm):
         """Fly one line; return whether it came to its end."""
         fast, slow = trajectory.fast, trajectory.slow
         first, begin, end, at = self._line(trajectory, row)
-        _set(fast.velocity, travel_speed)
+        put(fast.velocity, travel_speed)
         if not (self._move(slow, at) and self._move(fast, begin)):
             return False
         scale = self.encoders[fast][1]
@@ -208,7 +206,7 @@ class PandA(PandAForm):
             (fast.velocity, _speed(trajectory)),
         )
         for signal, value in settings:
-            _set(signal, value)
+            put(signal, value)
         self.compare.enable.put("ONE")
         self._wait(lambda: self.compare.active.get() == "ONE", lambda: "does not compare")
         if not self._move(fast, end):
@@ -230,12 +228,11 @@ class PandA(PandAForm):
             return False
         status = stage.move(position, wait=False)
         while not status.done:
-            if not stage.connected:
-                raise RuntimeError(f"{stage.name} does not answer any more: is its IOC away?")
+            check_answers(stage)
             if self.halted:
                 stage.stop()
                 return False
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         if self.halted:
             return False
         failure = status.exception()
@@ -252,7 +249,7 @@ class PandA(PandAForm):
             for signal, value in (
                 (self.data.capture, "OFF"), (self.arm, "OFF"), (self.compare.enable, "ZERO")
             ):  # fmt: skip
-                stack.callback(_set, signal, value)
+                stack.callback(put, signal, value)
 
     def _count_frames(self) -> None:
         """Wait until all that was triggered is written, and count it."""
@@ -261,12 +258,14 @@ class PandA(PandAForm):
             self._await(detector)
 
     def _await(self, detector: Any) -> None:
-        self._wait(
+        wait(
             lambda: detector.frames_written == self._frames,
             lambda: (
-                f"captured {self._frames} frames, {detector.name} {detector.frames_written}: is "
-                "its trigger connected, and does it take a frame in the time between two?"
+                f"{self.name} captured {self._frames} frames, {detector.name} "
+                f"{detector.frames_written}: is its trigger connected, and does it take a frame "
+                "in the time between two?"
             ),
+            lambda: not detector.acquiring,
         )
 
     def _captured(self) -> int:
@@ -274,11 +273,7 @@ class PandA(PandAForm):
         return int(self.data.num_captured.get()) // SAMPLES
 
     def _wait(self, done: Callable[[], bool], problem: Callable[[], str]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not done():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} {problem()}")
-            time.sleep(_POLL_S)
+        wait(done, lambda: f"{self.name} {problem()}")
 
     def _line(self, trajectory: Trajectory, row: int) -> tuple[float, float, float, float]:
         """Return where a line's first frame begins, where it begins and ends, and the slow place.
@@ -294,10 +289,6 @@ class PandA(PandAForm):
         gathering = _speed(trajectory) * float(trajectory.fast.acceleration.get()) / 2
         run_up = step + (gathering if step > 0 else -gathering)
         return first, first - run_up, last + exposed / 2 + run_up, slow
-
-
-def _set(signal: Any, value: Any) -> None:
-    signal.set(value).wait(_PATIENCE_S)
 
 
 def _step(trajectory: Trajectory) -> float:

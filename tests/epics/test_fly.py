@@ -37,7 +37,7 @@ def of_scan(documents: Documents) -> list[tuple[str, Any]]:
     return [
         (name, document)
         for name, document in documents
-        if not {document.get("uid"), document.get("descriptor")} & {*baseline}
+        if document.get("uid") not in baseline and document.get("descriptor") not in baseline
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +309,8 @@ def make_folder(folder: str, create: float) -> bool:
     path = Path(folder)
     missing = [each for each in (path, *path.parents) if not each.exists()]
     if missing and len(missing) <= -int(create):
-        path.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # that it is not there is what one asks for
+            path.mkdir(parents=True, exist_ok=True)
     return path.is_dir()
 
 
