@@ -34,8 +34,8 @@ def ioc(
 ) -> None:  # fmt: skip
     """Run an IOC of the simulated endstation: motors, detectors, a scaler and a PandA.
 
-    It listens on this machine only, until it is ended (Ctrl-C). What it prints is what a session
-    with HXN_PTYCHO_EPICS=1 needs in its environment.
+    It listens on this machine only, until it is ended (Ctrl-C). A session with HXN_PTYCHO_EPICS=1
+    needs in its environment what it prints.
     """
     # Its devices are simulated; the IOC itself needs no client of EPICS, and shall not start one.
     os.environ["OPHYD_CONTROL_LAYER"] = "dummy"
