@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 POLL_S = 0.01
 
 

@@ -8,10 +8,13 @@ import os
 use_epics = os.environ.get("HXN_PTYCHO_EPICS", "0") not in ("", "0")
 
 if use_epics:
+    from ophyd.signal import EpicsSignalBase
+
     from hxn_ptycho.epics import connect, prefixes
     from hxn_ptycho.epics.motors import Monochromator, Stage
 
     connect.check_control_layer()
+    EpicsSignalBase.set_defaults(timeout=10)  # s; a busy IOC may take more than ophyd's 2 to answer
     zpssx, zpssy, zpssz, zpsth, dsth = (
         Stage(prefixes.MOTORS[name], name=name)
         for name in ("zpssx", "zpssy", "zpssz", "zpsth", "dsth")

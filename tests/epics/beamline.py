@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bluesky import RunEngine
 from bluesky.preprocessors import SupplementalData
+from ophyd.signal import EpicsSignalBase
 
 from hxn_ptycho.beamline import load_config
 from hxn_ptycho.epics import prefixes
@@ -20,7 +21,7 @@ from hxn_ptycho.epics.panda import PandA
 from hxn_ptycho.epics.scaler import Scaler
 from hxn_ptycho.fly.plans import fly2dpd
 
-from ..simulate.station import STEP_UM, Documents
+from ..simulate.station import STEP_UM, Documents, while_flying
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Beamline:
     @classmethod
     def connected(cls, folder: Path) -> Beamline:
         check_control_layer()
+        EpicsSignalBase.set_defaults(timeout=10)  # as the profile does
         x, y, theta = (Stage(prefixes.MOTORS[n], name=n) for n in ("zpssx", "zpssy", "zpsth"))
         motors = load_config().motors
         encoders = {s: (motors[s.name].encoder, motors[s.name].scale_um) for s in (x, y)}
@@ -102,16 +104,4 @@ class Beamline:
 
     def while_flying(self, after: int, act: Callable[[], None]) -> None:
         """Do `act`, once, when a scan has measured `after` frames."""
-        done = []
-
-        def watch(**progress: Any) -> None:
-            if (progress.get("current") or 0) >= after and not done:
-                done.append(True)
-                act()
-
-        def hook(statuses: Any) -> None:
-            for status in statuses or ():
-                if hasattr(status, "tell"):
-                    status.watch(watch)
-
-        self.RE.waiting_hook = hook
+        while_flying(self.RE, after, act)

@@ -44,8 +44,8 @@ class Ioc:
 
         until(ready, "the IOC is ready")
         variables = dict(word.split("=") for word in self._said()[before:].split())
-        assert variables == {name: os.environ[name] for name in variables}
-        assert int(variables["EPICS_CA_SERVER_PORT"]) == self.port
+        assert variables["EPICS_CA_ADDR_LIST"] == "127.0.0.1"
+        assert int(variables["EPICS_CA_SERVER_PORT"]) == self.port or not self.port
 
     def end(self) -> int:
         """Ask it to end, and return its exit status."""

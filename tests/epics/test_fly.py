@@ -13,6 +13,7 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted
 from hxn_ptycho.beamline import load_config, read_scan
 from hxn_ptycho.catalog import open_catalog, writer
 from hxn_ptycho.fly.panda import CHANNELS, ION_CHAMBER, SAMPLES
+from hxn_ptycho.fly.plans import fly2d
 from hxn_ptycho.home import Home
 
 from ..simulate.station import STEP_UM, Documents, make_station
@@ -106,8 +107,6 @@ def test_frames_and_positions_are_where_the_plan_said(beamline: Beamline, home: 
 
 def test_the_slow_axis_may_be_x_and_lines_may_go_down(beamline: Beamline) -> None:
     b = beamline
-    from hxn_ptycho.fly.plans import fly2d
-
     plan = fly2d(
         [b.merlin1], b.zpssy, 0.14, -0.14, 5, b.zpssx, 0, 0.1, 2, 0.004, flyer=b.panda1
     )  # fmt: skip
@@ -120,6 +119,17 @@ def test_the_slow_axis_may_be_x_and_lines_may_go_down(beamline: Beamline) -> Non
             motor = load_config().motors[name]
             read = file[str(motor.encoder)][:].reshape(10, SAMPLES).mean(axis=1) * motor.scale_um
             assert np.abs(read - expected).max() < 0.04
+
+
+def test_an_eiger_flies_too(beamline: Beamline, home: Home) -> None:
+    raw = open_catalog(home).raw
+    beamline.RE.subscribe(writer(raw))
+    (uid,) = beamline.RE(beamline.plan(4, 3, dets=[beamline.eiger1]))
+    scan = read_scan(raw, uid, home=home)
+    assert (scan.number_of_frames, scan.frame_dtype) == (12, "uint32")
+    assert scan.frame_shape == (128, 128)
+    with h5py.File(beamline.eiger1.hdf5.path) as file:
+        assert (file[FRAMES][:].max(axis=(1, 2)) == 2**32 - 1).all()  # its bad pixels
 
 
 @pytest.mark.parametrize(
@@ -170,8 +180,6 @@ def test_a_missed_trigger_is_told(beamline: Beamline) -> None:
 def test_what_cannot_be_flown_is_refused(
     beamline: Beamline, arguments: dict[str, Any], message: str
 ) -> None:
-    from hxn_ptycho.fly.plans import fly2d
-
     asked = {"n1": 5, "exposure": 0.004, "dead": 0.001, "fast": "zpssx", "x0": 0.0, **arguments}
     fast = getattr(beamline, asked["fast"])
     beamline.zpssx.set(asked["x0"]).wait(timeout=10)

@@ -1,4 +1,4 @@
-"""The whole way: the profile in IPython with HXN_PTYCHO_EPICS=1, and what it says without an IOC."""
+"""The whole way: the profile in IPython with HXN_PTYCHO_EPICS=1; what it says without an IOC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hxn_ptycho import reconstruct
@@ -18,9 +17,11 @@ from hxn_ptycho.fly.plans import fly2d
 from hxn_ptycho.home import Home, find_home
 from hxn_ptycho.results import Result, results
 from hxn_ptycho.simulate import Sample
-from hxn_ptycho.solver.metrics import object_error
+from hxn_ptycho.simulate.ioc.server import Ioc as SimulatedIoc
+from hxn_ptycho.simulate.ioc.server import PortError, serve
 
 from ..simulate.station import make_station
+from ..truth import error_of
 from .ioc import PIXELS, Ioc
 
 PROFILE = Path(__file__).parents[2] / "profile_collection"
@@ -36,18 +37,6 @@ SCAN = (
     f"RE(fly2d([merlin1], zpssx, -{ENDS}, {ENDS}, {POINTS}, zpssy, -{ENDS}, {ENDS}, {POINTS}, "
     f"{EXPOSURE}, dead_time={DEAD}, md={{'ptycho': {RECIPE}}}))"
 )
-
-
-def error_of(result: Result) -> float:
-    """Return the object's error in the scanned area, against the sample."""
-    data = result.data
-    shape = data.object.shape[1:]
-    truth = Sample().render(shape, data.pixel_size, data.origin_m)
-    middles = data.positions + data.probe.shape[-1] // 2
-    (top, left), (bottom, right) = middles.min(axis=0), middles.max(axis=0)
-    scanned = np.zeros(shape, bool)
-    scanned[top : bottom + 1, left : right + 1] = True
-    return object_error(truth, data.object[0], scanned, shift=True)
 
 
 def simulated(home: Home) -> Result:
@@ -87,7 +76,7 @@ def test_a_scan_of_epics_devices_is_reconstructed_as_a_simulated_one(
     assert result.raw.start["plan_name"] == "fly2d"
 
     other = simulated(at_simulated)
-    errors = error_of(result), error_of(other)
+    errors = error_of(result.data, Sample()), error_of(other.data, Sample())
     fourier = result.error_fourier, other.error_fourier
     print(f"object {errors[0]:.4f} and {errors[1]:.4f}, Fourier {fourier[0]:.4f}, {fourier[1]:.4f}")
     assert errors[1] < 0.15
@@ -111,3 +100,29 @@ def test_without_an_ioc_the_profile_says_what_it_misses(tmp_path: Path) -> None:
     assert "EPICS_CA_ADDR_LIST=127.0.0.1" in said
     assert "EPICS_CA_SERVER_PORT=9" in said
     assert "hxn-ptycho ioc" in said
+
+
+def test_without_pyepics_it_says_so() -> None:
+    # ophyd then takes its own dummy, as here.
+    check = "from hxn_ptycho.epics.connect import check_control_layer as c; c()"
+    ran = subprocess.run(
+        [sys.executable, "-c", check], env={**os.environ, "OPHYD_CONTROL_LAYER": "dummy"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "pip install 'hxn_ptycho[epics]'" in ran.stderr
+
+
+def test_a_second_ioc_on_the_same_port_is_refused(ioc: Ioc) -> None:
+    with pytest.raises(PortError, match=f"port {ioc.port} cannot be had"):
+        serve(SimulatedIoc(pixels=32), ioc.port, print)
+
+
+def test_an_ioc_ends_when_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Ioc(tmp_path / "log")
+    other.port = 0  # a free one, which it tells
+    monkeypatch.delenv("EPICS_CA_SERVER_PORT")
+    try:
+        other.start()
+        assert other.end() == 0
+    finally:
+        other.kill()

@@ -141,19 +141,24 @@ class Station:
 
     def while_flying(self, after: int, act: Callable[[], None]) -> None:
         """Do `act`, once, when a scan has measured `after` frames."""
-        done = []
+        while_flying(self.RE, after, act)
 
-        def watch(**progress: Any) -> None:
-            if (progress.get("current") or 0) >= after and not done:
-                done.append(True)
-                act()
 
-        def hook(statuses: Any) -> None:
-            for status in statuses or ():
-                if hasattr(status, "tell"):
-                    status.watch(watch)
+def while_flying(engine: RunEngine, after: int, act: Callable[[], None]) -> None:
+    """Do `act`, once, when a fly scan of a RunEngine has measured `after` frames."""
+    done = []
 
-        self.RE.waiting_hook = hook
+    def watch(**progress: Any) -> None:
+        if (progress.get("current") or 0) >= after and not done:
+            done.append(True)
+            act()
+
+    def hook(statuses: Any) -> None:
+        for status in statuses or ():
+            if hasattr(status, "tell"):
+                status.watch(watch)
+
+    engine.waiting_hook = hook
 
 
 def make_station(

@@ -257,11 +257,13 @@ class Box(PandA):
         value = self.records.value
         channel = value("PCOMP1:INP").lower().replace(".", "_")
         stage = next(stage for stage, (follows, _) in self.encoders.items() if follows == channel)
+        light = self.endstation
+        if stage not in (light.x, light.y):
+            raise ValueError(f"the simulated stages fly along x and y only, not {stage.name}")
         scale = self.encoders[stage][1]
         direction = -1.0 if value("PCOMP1:DIR") == "Negative" else 1.0
         number = np.arange(int(value("PCOMP1:PULSES")))
         counts = int(value("PCOMP1:START")) + direction * int(value("PCOMP1:STEP")) * number
-        light = self.endstation
         slow = light.y if stage is light.x else light.x
         where = counts * scale
         exposure = float(value("PULSE1:STEP")) * int(value("PULSE1:PULSES"))

@@ -25,6 +25,10 @@ from .scaler import ScalerRecord
 LOOPBACK = "127.0.0.1"
 
 
+class PortError(RuntimeError):
+    """A port on which the IOC cannot be found."""
+
+
 class _Context(Context):
     """A server without beacons: nobody need hear them, and where nobody does they are errors."""
 
@@ -103,8 +107,14 @@ def serve(ioc: Ioc, port: int, ready: Callable[[int], None]) -> None:
         EPICS_CA_SERVER_PORT of the clients; 0: a free one.
     ready : callable
         Called with the port when clients may come.
+
+    Raises
+    ------
+    PortError
+        If somebody else listens there.
     """
-    port = port or free_port()
+    port = port or _free_port()
+    _check_free(port)
     # Nothing is heard, or told, outside this machine.
     os.environ |= {
         "EPICS_CA_SERVER_PORT": str(port),
@@ -128,11 +138,19 @@ async def _serve(ioc: Ioc, port: int, ready: Callable[[int], None]) -> None:
     await running
 
 
-def free_port() -> int:
-    """Return a port that is free for UDP and TCP on loopback."""
+def _free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind((LOOPBACK, 0))
-        port = int(udp.getsockname()[1])
-        with socket.socket() as tcp:
-            tcp.bind((LOOPBACK, port))
-        return port
+        return int(udp.getsockname()[1])
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port where somebody listens; caproto would share it, and clients find either."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            udp.bind((LOOPBACK, port))
+        except OSError as error:
+            raise PortError(
+                f"port {port} cannot be had ({error.strerror}): does another IOC run? --port takes "
+                "another, which clients must have as EPICS_CA_SERVER_PORT"
+            ) from error
