@@ -190,10 +190,13 @@ class AreaDetector(SingleTrigger, DetectorBase):
             raise RuntimeError(f"{self.name} is not staged: stage it before it is triggered")
         if not self.hdf5.is_open:
             self.hdf5.open(0)
-        # As SingleTrigger has it, which returns None where the frame is there before it returns.
-        status = self._status = self._status_type(self)
+        # SingleTrigger waits to see Acquire fall, which a client that is busy may miss, and returns
+        # None where it falls at once. The put is complete when it has.
+        status = self._status_type(self)
         self.generate_datum(self._image_name, time.time(), {})
-        self._acquisition_signal.put(1, wait=False)
+        self._acquisition_signal.put(
+            1, wait=False, use_complete=True, callback=lambda **_: status.set_finished()
+        )
         return status
 
     # Fly scans

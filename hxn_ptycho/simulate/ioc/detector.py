@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,7 @@ class Camera:
         self._left = 0  # triggers that it waits for
         self._taken = self._counter = 0
         self._stop = threading.Event()
+        self._ended: Future[str] = Future()  # as a busy record's put
         detector.plugin = HDF5Plugin(
             detector.frame_shape,
             detector.DTYPE,
@@ -249,31 +251,34 @@ class Camera:
             if not self._left:
                 self._idle()
 
-    def _acquire(self, value: str) -> None:
+    def _acquire(self, value: str) -> Future[str] | None:
         if value != _ACQUIRE:
             self._stop.set()
             with self._beam:
                 self._left = 0
                 self._idle()
-            return
+            return None
         tell, value_of = self.records.tell, self.records.value
         self._stop.set()
         with self._beam:
-            self._stop = threading.Event()
+            self._complete()
+            self._stop, self._ended = threading.Event(), Future()
             single = value_of("cam1:ImageMode") == "Single"
             number = 1 if single else int(value_of("cam1:NumImages"))
             self._taken = 0
             self.detector.true_path_um.clear()
             self.detector.arm(number, float(value_of("cam1:AcquireTime")))
             tell("cam1:NumImagesCounter_RBV", 0)
+            tell("cam1:Acquire_RBV", _ACQUIRE)
             if value_of("cam1:TriggerMode") == "External":
                 self._left = number
                 tell("cam1:DetectorState_RBV", "Waiting")
-                return
+                return self._ended
             tell("cam1:DetectorState_RBV", "Acquire")
         threading.Thread(
             target=self._take, args=(number, self._stop), name=f"{self.name} acquires", daemon=True
         ).start()
+        return self._ended
 
     def _take(self, number: int, stop: threading.Event) -> None:
         """Take frames where the stages are."""
@@ -302,6 +307,10 @@ class Camera:
     def _idle(self) -> None:
         self.records.tell("cam1:DetectorState_RBV", "Idle")
         self.records.tell("cam1:Acquire", _IDLE, both=True)
+        self._complete()
+
+    def _complete(self) -> None:
+        self.records.writer.complete(self._ended, _IDLE)
 
 
 def make_folder(folder: str, create: float) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from caproto.server import PVGroup, pvproperty
 
 from ..stages import Stage
-from .records import Writer, literal
+from .records import Writer, completed, literal
 
 _SECONDS_TO_VELOCITY = 0.01
 
@@ -43,7 +44,9 @@ async def _put_value(record: Any, instance: Any, value: float) -> float:
     record.writer.tell(record.fields.limit_violation, int(not inside))
     if not inside:
         return float(instance.value)
-    await asyncio.get_running_loop().run_in_executor(None, record.go, float(value))
+    await instance.write(value, verify_value=False)
+    arrived = await asyncio.get_running_loop().run_in_executor(None, record.go, float(value))
+    await completed(arrived)
     return float(value)
 
 
@@ -75,6 +78,7 @@ class MotorRecord(PVGroup):
         self.stage, self.writer = stage, writer
         self._target: float | None = None  # of a move that the stage is still to begin
         self._running = False
+        self._at_rest: Future[None] = Future()
         self._lock = threading.RLock()  # a move so short that it ends at once ends within itself
         low, high = stage.limits
         fields = self.fields
@@ -108,8 +112,14 @@ class MotorRecord(PVGroup):
         """The record's fields."""
         return self.motor.field_inst
 
-    def go(self, target: float) -> None:
-        """Move, or turn round where it moves: it stops, and moves on when it has."""
+    def go(self, target: float) -> Future[None]:
+        """Move, or turn round where it moves: it stops, and moves on when it has.
+
+        Returns
+        -------
+        Future
+            Done when it has come to rest.
+        """
         with self._lock:
             self._target = target
             self.writer.tell(self.fields.direction_of_travel, int(target >= self.stage.position))
@@ -118,8 +128,11 @@ class MotorRecord(PVGroup):
             if self._running:
                 self.stage.stop()
             else:
-                self._running = True
+                self._running, self._at_rest = True, Future()
+                at_rest = self._at_rest
                 self._begin()
+                return at_rest
+            return self._at_rest
 
     def halt(self) -> None:
         """Stop where it is."""
@@ -143,3 +156,4 @@ class MotorRecord(PVGroup):
             self._running = False
             self.writer.tell(self.fields.motor_is_moving, 0)
             self.writer.tell(self.fields.done_moving_to_value, 1)
+            self.writer.complete(self._at_rest)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from caproto import ChannelType
@@ -24,21 +25,33 @@ class Writer:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Write, for ever; before that, what is told becomes a PV's first value at once."""
         self._loop = asyncio.get_running_loop()
         while True:
-            channel, value = await self._queue.get()
-            await channel.write(value, verify_value=False)
+            await (await self._queue.get())()
 
     def tell(self, channel: Any, value: Any) -> None:
         """Have a PV written; from any thread."""
         if self._loop is None:
             channel._data["value"] = value  # as caproto's own records do; nobody listens yet
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, (channel, value))
+        else:
+            self._append(partial(channel.write, value, verify_value=False))
+
+    def complete(self, future: Future[Any], value: Any = None) -> None:
+        """Have a put completed when all is written that was told before; again is allowed."""
+
+        async def complete() -> None:
+            if not future.done():
+                future.set_result(value)
+
+        self._append(complete)
+
+    def _append(self, write: Callable[[], Awaitable[None]]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, write)
 
 
 class Records(PVGroup):
@@ -50,7 +63,9 @@ class Records(PVGroup):
     writer : Writer
     actions : mapping of str to callable
         By the PV's name after the prefix: called with what is put, in a thread of the device; the
-        put is complete when it returns. What it returns replaces the value, unless None.
+        put is read back, and complete, when it returns. What it returns replaces the value, unless
+        None; of a Future, what that gives, and the put is complete when it does: what is read back
+        meanwhile is the action's business.
     """
 
     def __init__(
@@ -76,16 +91,21 @@ class Records(PVGroup):
         """Act on a put."""
         name = instance.pvname.removeprefix(self.prefix)
         readback = self.pvdb.get(f"{instance.pvname}_RBV")
-        if readback is not None:
-            await readback.write(value, verify_value=False)
         action = self._actions.get(name)
-        if action is None:
-            return value
-        loop = asyncio.get_running_loop()
-        changed = await loop.run_in_executor(self._thread, action, value)
-        if changed is not None and readback is not None:
-            self.writer.tell(readback, changed)
-        return value if changed is None else changed
+        if action is not None:
+            loop = asyncio.get_running_loop()
+            changed = await loop.run_in_executor(self._thread, action, value)
+            if isinstance(changed, Future):
+                return await completed(changed)
+            value = value if changed is None else changed
+        if readback is not None:
+            self.writer.tell(readback, value)  # after all that the action has told
+        return value
+
+
+async def completed(future: Future[Any]) -> Any:
+    """Wait for a put's end, which goes on where a client that waits for it goes away."""
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def literal(prefix: str) -> str:
