@@ -30,10 +30,10 @@ def measure(lines: int, frames: int, pixels: int) -> dict[str, Any]:
 
     from hxn_ptycho.beamline import load_config
     from hxn_ptycho.catalog import asset_registry, open_catalog, writer
+    from hxn_ptycho.fly.plans import fly2d
     from hxn_ptycho.simulate.classic import ClassicFlyer
     from hxn_ptycho.simulate.endstation import Endstation
     from hxn_ptycho.simulate.merlin import Merlin
-    from hxn_ptycho.simulate.plans import fly2d
     from hxn_ptycho.simulate.stages import Monochromator, Stage
 
     home = find_home().make()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,16 @@ from .stores.databroker_v0 import V0OnMongo, V0OnSQLite, why_no_mongo
 from .stores.places import PLACES, Place
 from .stores.postgresql import PostgreSQL, running_postgresql, why_no_postgresql
 from .stores.tiled_server import TiledServer, running_tiled
+
+# EPICS' library reads these once, when ophyd is first imported, which is before any fixture: the
+# tests in tests/epics start an IOC on this port. Nothing is looked for outside this machine.
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as _udp:
+    _udp.bind(("127.0.0.1", 0))
+    os.environ |= {
+        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CA_SERVER_PORT": str(_udp.getsockname()[1]),
+    }
 
 
 @pytest.fixture

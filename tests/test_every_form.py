@@ -25,10 +25,10 @@ from hxn_ptycho.prepare import prepare
 from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate.faults import Faults, some_dark, some_flat, some_pixels
 from hxn_ptycho.solver.job import ResultData
-from hxn_ptycho.solver.metrics import object_error
 
 from .simulate.station import FORMS, Form, Station, make_station
 from .solver.program import run_solver
+from .truth import error_of
 
 PIXELS, POINTS, EXPOSURE = 64, 12, 0.03
 OPTICS = {"diameter": 160e-6, "outer_zone_width": 40e-9, "central_stop": 60e-6, "defocus": 116e-6}
@@ -172,17 +172,7 @@ class Beamline:
         done = run_solver(folder, 1)
         assert done.returncode == 0, done.stderr
         result = ResultData.read(folder / "result.h5")
-        return error_of(result, station)
-
-
-def error_of(result: ResultData, station: Station) -> float:
-    shape = result.object.shape[1:]
-    truth = station.endstation.sample.render(shape, result.pixel_size, result.origin_m)
-    middles = result.positions + result.probe.shape[-1] // 2
-    (top, left), (bottom, right) = middles.min(axis=0), middles.max(axis=0)
-    scanned = np.zeros(shape, bool)
-    scanned[top : bottom + 1, left : right + 1] = True
-    return object_error(truth, result.object[0], scanned, shift=True)
+        return error_of(result, station.endstation.sample)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ..fly.panda import ION_CHAMBER
+from ..fly.trajectory import FlyCall, Measured, Trajectory
 from .detector import PixelDetector
 from .endstation import Endstation
-from .flyer import ION_CHAMBER, Flyer
-from .trajectory import FlyCall, Measured, Trajectory
+from .flyer import Flyer
 
 _INSERTED_AT_ONCE = 1000  # databroker's SQLite registry waits 0.1 s for an insertion, no longer
 

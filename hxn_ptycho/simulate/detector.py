@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus
 
+from ..fly.documents import datum, external, resource
 from ..solver.orientation import turn
 from .endstation import Endstation, Geometry
 from .faults import Faults
-from .files import datum, external, resource
 
 STEP_SPEC = "AD_HDF5"  # an area detector's file plugin, one frame a point
 _TREMBLE_UM = 0.002  # of a stage at rest, within a frame
@@ -224,13 +224,17 @@ class PixelDetector(Device):
         self.disarm()
         return super().unstage()
 
-    def _step_frame(self, resource_uid: str, exposure: float) -> None:
-        """Write a frame, and tell of it."""
+    def expose_at_rest(self, exposure: float) -> None:
+        """Count, and write, a frame where the stages are; `exposure` in seconds."""
         rest = np.array([self.endstation.y.position, self.endstation.x.position])
         path = rest + self.endstation.generator.normal(0, _TREMBLE_UM, (1, _SAMPLES, 2))
         photons = self.endstation.flux * exposure * self.endstation.step_brightness(self)
         self.expose(path, np.array([photons]))
         self.true_path_um.append(path)
+
+    def _step_frame(self, resource_uid: str, exposure: float) -> None:
+        """Write a frame, and tell of it."""
+        self.expose_at_rest(exposure)
         number = self.frames_written - 1
         document = datum(resource_uid, number, point_number=number)
         self._assets.append(("datum", document))

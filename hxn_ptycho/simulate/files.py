@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -77,38 +76,3 @@ class GrowingFile:
 def new_path(root: Path, ending: str = "") -> Path:
     """Return a path for a new file, in a folder for the day: root/2026/11/23/<uid><ending>.h5."""
     return root / datetime.now().strftime("%Y/%m/%d") / f"{uuid.uuid4()}{ending}.h5"
-
-
-def resource(spec: str, root: Path, path: Path, **kwargs: Any) -> tuple[dict[str, Any], str]:
-    """Return a Resource document, less ``run_start``, and its uid."""
-    uid = str(uuid.uuid4())
-    return {
-        "uid": uid,
-        "spec": spec,
-        "root": str(root),
-        "resource_path": str(path.relative_to(root)),
-        "resource_kwargs": kwargs,
-        "path_semantics": "posix",
-    }, uid
-
-
-def datum(resource_uid: str, number: int, **kwargs: Any) -> dict[str, Any]:
-    """Return a Datum document of a resource."""
-    return {
-        "resource": resource_uid,
-        "datum_id": f"{resource_uid}/{number}",
-        "datum_kwargs": kwargs,
-    }
-
-
-def external(
-    source: str, shape: tuple[int, ...], dtype: Any, kind: str = "FILESTORE:"
-) -> dict[str, Any]:
-    """Return the data key of an array kept in a file; "STREAM:" for stream documents."""
-    return {
-        "source": source,
-        "dtype": "array",
-        "dtype_numpy": np.dtype(dtype).str,
-        "shape": list(shape),
-        "external": kind,
-    }

@@ -9,8 +9,8 @@ import numpy as np
 from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus
 
+from ..fly.panda import ION_CHAMBER
 from .endstation import Endstation
-from .flyer import ION_CHAMBER
 
 
 class Scaler(Device):

@@ -11,11 +11,13 @@ import numpy as np
 from event_model import ComposeStreamResource
 from event_model.documents import StreamRange
 
+from ..fly.documents import external
+from ..fly.panda import CHANNELS, ION_CHAMBER, SAMPLES
+from ..fly.trajectory import Measured
 from .endstation import Endstation
-from .files import GrowingFile, external, new_path
-from .flyer import ION_CHAMBER, SAMPLES, Flyer
-from .panda import CHANNELS, Encoders
-from .trajectory import Measured
+from .files import GrowingFile, new_path
+from .flyer import Flyer
+from .panda import Encoders
 
 HDF5 = "application/x-hdf5"
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..fly.documents import datum, external, resource
+from ..fly.trajectory import FlyCall, Measured, Trajectory
 from .endstation import Endstation
-from .files import GrowingFile, datum, external, new_path, resource
+from .files import GrowingFile, new_path
 from .flyer import Flyer
-from .trajectory import FlyCall, Measured, Trajectory
 
 ZEBRA_SPEC = "ZEBRA_HDF51_FLY_STREAM_V1"
 SCALER_SPEC = "SIS_HDF51_FLY_STREAM_V1"

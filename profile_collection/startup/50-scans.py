@@ -8,6 +8,6 @@ RE(bp.rel_spiral_fermat([merlin1, sclr1], zpssx, zpssy, 2, 2, 0.06, 1))
 
 import bluesky.plans as bp
 
-from hxn_ptycho.simulate.plans import fly2d, fly2dpd, scan_and_fly, set_default_flyer
+from hxn_ptycho.fly.plans import fly2d, fly2dpd, scan_and_fly, set_default_flyer
 
 set_default_flyer(panda1)

@@ -14,6 +14,7 @@ from bluesky.preprocessors import SupplementalData
 
 from hxn_ptycho.beamline import load_config
 from hxn_ptycho.catalog import asset_registry
+from hxn_ptycho.fly.plans import fly2d, fly2dpd, scan_and_fly
 from hxn_ptycho.simulate.classic import ClassicFlyer
 from hxn_ptycho.simulate.eiger import Eiger
 from hxn_ptycho.simulate.endstation import Endstation
@@ -21,7 +22,6 @@ from hxn_ptycho.simulate.faults import Faults
 from hxn_ptycho.simulate.flyer import Flyer
 from hxn_ptycho.simulate.merlin import Merlin
 from hxn_ptycho.simulate.panda import PandA
-from hxn_ptycho.simulate.plans import fly2d, fly2dpd, scan_and_fly
 from hxn_ptycho.simulate.scaler import Scaler
 from hxn_ptycho.simulate.stages import Monochromator, Stage
 from hxn_ptycho.simulate.streams import StreamFlyer
@@ -141,19 +141,24 @@ class Station:
 
     def while_flying(self, after: int, act: Callable[[], None]) -> None:
         """Do `act`, once, when a scan has measured `after` frames."""
-        done = []
+        while_flying(self.RE, after, act)
 
-        def watch(**progress: Any) -> None:
-            if (progress.get("current") or 0) >= after and not done:
-                done.append(True)
-                act()
 
-        def hook(statuses: Any) -> None:
-            for status in statuses or ():
-                if hasattr(status, "tell"):
-                    status.watch(watch)
+def while_flying(engine: RunEngine, after: int, act: Callable[[], None]) -> None:
+    """Do `act`, once, when a fly scan of a RunEngine has measured `after` frames."""
+    done = []
 
-        self.RE.waiting_hook = hook
+    def watch(**progress: Any) -> None:
+        if (progress.get("current") or 0) >= after and not done:
+            done.append(True)
+            act()
+
+    def hook(statuses: Any) -> None:
+        for status in statuses or ():
+            if hasattr(status, "tell"):
+                status.watch(watch)
+
+    engine.waiting_hook = hook
 
 
 def make_station(

@@ -11,9 +11,9 @@ import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from hxn_ptycho.beamline import load_config
-from hxn_ptycho.simulate import plans
+from hxn_ptycho.fly import plans
+from hxn_ptycho.fly.panda import CHANNELS, ION_CHAMBER, SAMPLES
 from hxn_ptycho.simulate.merlin import DATASET
-from hxn_ptycho.simulate.panda import CHANNELS, ION_CHAMBER, SAMPLES
 
 from .station import Station, make_station
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
-from hxn_ptycho.simulate import plans
+from hxn_ptycho.fly import plans
 from hxn_ptycho.simulate.faults import Faults
 from hxn_ptycho.simulate.sample import Sample
 

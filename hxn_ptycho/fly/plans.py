@@ -1,4 +1,4 @@
-"""Two-dimensional fly scans, for the simulated beamline's flyers."""
+"""Two-dimensional fly scans, for any flyer."""
 
 # No `from __future__ import annotations`: bluesky-queueserver reads the annotations of plans, and
 # turns names into devices where they are protocols of Bluesky's.

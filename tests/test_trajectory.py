@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hxn_ptycho.fly.trajectory import Axis, Trajectory
 from hxn_ptycho.simulate.stages import Stage
-from hxn_ptycho.simulate.trajectory import Axis, Trajectory
 
 
 def trajectory(**changes: object) -> Trajectory:
