@@ -65,7 +65,8 @@ class AutoReconstruct:
     processed : databroker.Broker, optional
         Where results go; default: as config.toml says, else into the home.
     start_worker : bool
-        Start a worker process if none serves the home.
+        Start a worker process if none serves the home. False: a service does, perhaps on another
+        host that shares the home.
 
     Attributes
     ----------
@@ -151,7 +152,7 @@ class AutoReconstruct:
         if toolbar := _toolbars.get(id(self)):
             jobs = toolbar.leave(jobs)
         self._waited |= set(jobs)
-        return watch.wait(self.home, jobs, timeout=timeout)
+        return watch.wait(self.home, jobs, timeout=timeout, start_worker=self.start_worker)
 
     def show(self) -> None:
         """Show the reconstructions below IPython's prompt, and what came of each when it ends.
@@ -213,6 +214,14 @@ class AutoReconstruct:
         self.jobs.append(job.job_uid)
         if self.start_worker:
             queue.ensure_worker()
+        elif not queue.has_worker():
+            _say(f"{scan} waits: no worker serves {self.home.root}; is its service up?")
+        if (serving := queue.serving()) and not serving.is_here and self._has_embedded():
+            _say(
+                f"{scan}: the worker is on {serving.host}, and the catalogs in "
+                f"{self.home.catalogs} are for one host at a time; name a Tiled server or databroker.v0 in [catalogs] of "
+                f"{self.home.config_file}"
+            )
 
     def _stores_of(self, raw: Catalogs | Broker | None, processed: Broker | None) -> Stores | None:
         """Return what the brokers that were given say of where they are."""
@@ -226,6 +235,11 @@ class AutoReconstruct:
             processed=known.processed if processed is None else describe(processed),
         )
         return None if stores == known else stores
+
+    def _has_embedded(self) -> bool:
+        """Whether scans or results are in the home's own files."""
+        stores = self.stores or self.home.config().catalogs
+        return stores.raw.is_embedded or stores.processed.is_embedded
 
     def _recipe_for(self, start: Mapping[str, Any]) -> tuple[Recipe, str]:
         """Return the recipe of one scan, and why it cannot be used, if so."""

@@ -147,9 +147,9 @@ def test_cancel_ends_a_queued_job_and_asks_for_a_running_one(home: Home) -> None
     running, queued = (queue.submit("raw", scan, Recipe()) for scan in (1, 2))
     assert queue.claim() == queue.find(running.job_uid)
     assert queue.cancel(queued.job_uid[:8]).state == "cancelled"
-    assert not queue.is_cancelled(running)
+    assert queue.order(running) == "go on"
     assert queue.cancel(running.job_uid).state == "running"
-    assert queue.is_cancelled(running)
+    assert queue.order(running) == "cancel"
     queue.finish(running, "cancelled", "by hand")
     with pytest.raises(QueueError, match="is cancelled already"):
         queue.cancel(running.job_uid)

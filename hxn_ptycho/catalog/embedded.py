@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from ..home import Home, find_home
 from .errors import CatalogError
 from .first_use import database_errors, describe, make
+from .one_host import hold
 from .storage import NAMES, configuration
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ def open_embedded(home: Home) -> dict[str, Broker]:
     Raises
     ------
     CatalogError
-        If a database cannot be made, read or written, or is damaged.
+        If a database cannot be made, read or written, or is damaged; if another host has it open.
     ConfigError
         If ``config.toml`` cannot be used or the home cannot be made.
     """
+    hold(home.make())
     make(home)
     # Seconds of imports, paid by those who open a catalog only.
     from databroker import Broker

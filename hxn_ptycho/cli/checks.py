@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .beamline_checks import beamline, roots, scales
 from .finding import Finding
+from .home_checks import sharing, worker
 from .launch_checks import gpu, hosts, nccl, slurm
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def examine(home: Home) -> list[Finding]:
         cores,
         memory,
         disk,
+        sharing,
         results_folder,
         catalog,
         beamline,
@@ -160,23 +162,6 @@ def catalog(home: Home) -> Finding:
         else:
             last.append(f"{name}: last of scan {scan_id}")
     return Finding("Catalog", "good", f"opens; {', '.join(last)}")
-
-
-def worker(home: Home) -> Finding:
-    """Whether a worker serves the queue, and what waits."""
-    from ..queue import Queue, QueueError
-
-    queue = Queue(home)
-    try:
-        waiting = len(queue.jobs("queued"))
-        serving = queue.has_worker()
-    except QueueError as error:
-        said, _, advice = str(error).partition("; ")
-        return Finding("Queue", "missing", said, advice)
-    found = f"{waiting} queued, {'a worker runs' if serving else 'no worker runs'}"
-    if waiting and not serving:
-        return Finding("Queue", "optional", found, "start one: hxn-ptycho worker")
-    return Finding("Queue", "good", found)
 
 
 def compiler(home: Home) -> Finding:

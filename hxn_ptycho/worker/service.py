@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -21,11 +22,13 @@ from ..queue import Queue, QueuedJob, QueueError
 from ..recipe import RecipeError
 from .attempt import Cancelled, Interrupted, ReconstructionError, run_job
 from .following import Line
+from .notify import notify
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _QUEUE_ATTEMPTS = 5
+_LOCK_SECONDS = 2.0  # between looks whether the worker that serves has ended
 _MOST_AT_ONCE = 16  # jobs: each has a thread here, and Slurm does not say when it is enough
 _LOG_BYTES, _LOG_FILES = 1_000_000, 3
 # The RunEngine of the same machine goes first.
@@ -57,13 +60,15 @@ class Worker:
         self._running: dict[str, threading.Thread] = {}
         self._faults: list[Exception] = []
 
-    def run(self, until_idle_seconds: float | None = None) -> int:
+    def run(self, until_idle_seconds: float | None = None, *, stay: bool = False) -> int:
         """Work until there has been no job for so long; return the number of jobs worked on.
 
         Parameters
         ----------
         until_idle_seconds : float, optional
             Default: ``idle_seconds`` of config.toml.
+        stay : bool
+            As a service: work until it is asked to end, and wait while another worker serves.
 
         Returns
         -------
@@ -76,17 +81,23 @@ class Worker:
             If the home or its queue cannot be used.
         """
         idle = self.home.config().idle_seconds if until_idle_seconds is None else until_idle_seconds
+        if stay:
+            idle = math.inf
         worked = 0
         with _log_to_file(self.home), self.queue, _signals(self.stop):
             _stand_back()
             while True:
                 served = self._serve(idle)
-                if served is None:
+                if served is None and stay:
+                    self._wait_for_lock()
+                    served = 0
+                elif served is None:
                     log.info("another worker serves %s: nothing to do", self.home.root)
                     return worked
                 worked += served
                 # A job submitted after the last look, by someone who saw this worker still there.
-                if self._end.is_set() or self.beside or not self.queue.jobs("queued"):
+                done = not stay and (self.beside or not self.queue.jobs("queued"))
+                if self._end.is_set() or done:
                     return worked
 
     def stop(self) -> None:
@@ -107,13 +118,24 @@ class Worker:
         finally:
             lock.release()
 
+    def _wait_for_lock(self) -> None:
+        """Wait until the worker that serves the home has ended, or this one is to end."""
+        other = f"another worker serves {self.home.root} ({self.queue.serving() or 'unnamed'})"
+        log.info("%s: this one waits", other)
+        notify(READY=1, STATUS=f"waits: {other}")
+        while self.queue.has_worker() and not self._end.wait(_LOCK_SECONDS):
+            pass
+
     def _work_off(self, idle: float) -> int:
         log.info("worker %d begins, home %s", os.getpid(), self.home.root)
+        if not self.beside:
+            self.queue.serve()
         try:
             open_catalog(self.home)  # seconds, now rather than after the first scan
         except (CatalogError, ConfigError) as error:
             log.error("%s", error)  # each job will say so too
         log.info("worker %d is ready", os.getpid())
+        notify(READY=1, STATUS="waits for scans")
         worked, last = 0, time.monotonic()
         try:
             while not self._end.is_set() and not self._faults:
@@ -127,6 +149,7 @@ class Worker:
                 else:
                     self._end.wait(_POLL_SECONDS)
         finally:
+            notify(STOPPING=1)
             for thread in self._running.values():
                 thread.join()
         if self._faults:
@@ -136,7 +159,10 @@ class Worker:
 
     def _any_running(self) -> bool:
         """Whether a job is being worked on."""
+        before = len(self._running)
         self._running = {uid: each for uid, each in self._running.items() if each.is_alive()}
+        if before and not self._running:
+            notify(STATUS="waits for scans")
         return bool(self._running)
 
     def _start_next(self) -> bool:
@@ -160,6 +186,7 @@ class Worker:
         thread = threading.Thread(target=self._work, args=(claimed, place), name=job.job_uid)
         self._running[job.job_uid] = thread
         thread.start()
+        notify(STATUS=f"{len(self._running)} running, the last of scan {job.scan_id}")
         return True
 
     def _take_place(self, job: QueuedJob) -> Place | None:
@@ -240,16 +267,25 @@ class Worker:
         if self._end.is_set():
             raise Interrupted
         try:
-            cancelled = self.queue.is_cancelled(job)
+            order = self.queue.order(job)
         except QueueError as error:  # no reason to lose the job
             log.warning("%s", error)
             return
-        if cancelled:
+        if order == "leave":
+            self._faults.append(
+                QueueError(
+                    f"job {job.job_uid[:8]} of scan {job.scan_id} was given to another worker: "
+                    f"this one's locks in {self.home.root} are lost (was the file server away, or "
+                    "a lock file removed?); start the worker anew"
+                )
+            )
+            raise Interrupted
+        if order == "cancel":
             raise Cancelled("cancelled by hand")
 
 
 class _log_to_file:
-    """Logs of the package go to ``HOME/worker.log``, and to a terminal if there is one."""
+    """Logs of the package go to ``HOME/worker.log``, and to a terminal or systemd's journal."""
 
     def __init__(self, home: Home) -> None:
         self.path = home.make().root / "worker.log"
@@ -258,7 +294,7 @@ class _log_to_file:
         self.handlers: list[logging.Handler] = [
             RotatingFileHandler(self.path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
         ]
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr is not None and (sys.stderr.isatty() or "JOURNAL_STREAM" in os.environ):
             self.handlers.append(logging.StreamHandler())
         self.logger = logging.getLogger("hxn_ptycho")
         self.level = self.logger.level
@@ -297,5 +333,5 @@ class _signals:
 
 def _stand_back() -> None:
     """Lower the priority of a process that is a worker and nothing else."""
-    if os.getsid(0) == os.getpid():
-        os.nice(_NICENESS)
+    if os.getsid(0) == os.getpid() and os.nice(0) < _NICENESS:  # else systemd has done so
+        os.nice(_NICENESS - os.nice(0))
