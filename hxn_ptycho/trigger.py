@@ -219,8 +219,8 @@ class AutoReconstruct:
         if (serving := queue.serving()) and not serving.is_here and self._has_embedded():
             _say(
                 f"{scan}: the worker is on {serving.host}, and the catalogs in "
-                f"{self.home.catalogs} are for one host at a time; name a Tiled server or databroker.v0 in [catalogs] of "
-                f"{self.home.config_file}"
+                f"{self.home.catalogs} are for one host at a time; name a Tiled server or "
+                f"databroker.v0 in [catalogs] of {self.home.config_file}"
             )
 
     def _stores_of(self, raw: Catalogs | Broker | None, processed: Broker | None) -> Stores | None:

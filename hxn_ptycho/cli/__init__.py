@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from . import bench, demo, doctor, exporting, kernels, orient, results, work
+from . import bench, demo, doctor, exporting, kernels, orient, results, service, work
 from .output import DEBUG_VARIABLE, INTERRUPTED, tell
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (demo, work, orient, results, exporting, doctor, kernels, bench):
+for room in (demo, work, orient, results, exporting, doctor, service, kernels, bench):
     room.add_to(app)
 
 
