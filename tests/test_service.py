@@ -73,7 +73,7 @@ def test_a_unit_for_oneself(odd: Home, tmp_path: Path) -> None:
     broken = tmp_path / "broken" / path.name
     broken.parent.mkdir()
     broken.write_text(path.read_text().replace("KillMode=mixed", "KillMode=most"))
-    assert "KillMode" in verify(broken, "--user")
+    assert "kill mode" in verify(broken, "--user")
     unit = Unit.read(path)
     assert unit.command == [sys.executable, "-m", "hxn_ptycho.cli", "worker", "--stay"]
     assert unit.environment[HOME_VARIABLE] == str(odd.root)
