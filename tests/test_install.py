@@ -66,6 +66,12 @@ def test_commands_and_keys_are_there() -> None:
         assert key in Config.model_fields
 
 
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", PAGE)
+    assert links
+    assert not [link for link in links if not (ROOT / "docs" / link).exists()]
+
+
 # -- what can be run -----------------------------------------------------------------------
 
 
@@ -197,8 +203,8 @@ def test_a_home_of_an_earlier_version_goes_on(installed: Place, old_home: OldHom
         (old_home.done, "done"),
         (old_home.waits, "queued"),
     ]
-    (found,) = json.loads(installed.sh("hxn-ptycho results --json"))
-    assert found["exit_status"] == "success"
+    (found,) = results(home=installed.home)
+    assert found.exit_status == "success"
     assert not (installed.home.root / "queue.db-wal").exists()
     # And back again.
     said = subprocess.run(
@@ -215,6 +221,7 @@ def test_a_home_of_an_earlier_version_goes_on(installed: Place, old_home: OldHom
 # The profile of a beamline as it was: bluesky, a databroker.v0, a detector and stages.
 PROFILE = """
 from bluesky import RunEngine
+from bluesky.preprocessors import SupplementalData
 from databroker.v0 import Broker
 from event_model import unpack_event_page
 from hxn_ptycho.beamline import load_config
@@ -245,6 +252,7 @@ RE.subscribe(insert)
 dcm = Monochromator(name="dcm")
 zpssx, zpssy, zpssz = (Stage(name=f"zpss{axis}", egu="um", limits=(-15, 15)) for axis in "xyz")
 zpsth = Stage(name="zpsth", egu="deg", limits=(-95, 95), speed=10)
+RE.preprocessors.append(SupplementalData(baseline=[zpssx, zpssy, zpssz, zpsth, dcm]))
 endstation = Endstation(bragg=dcm.th, x=zpssx, y=zpssy, rotation=zpsth)
 data = find_home().data
 merlin1 = Merlin("XF:Merlin", name="merlin1", endstation=endstation, folder=data, pixels=64,
