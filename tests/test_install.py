@@ -223,8 +223,8 @@ PROFILE = """
 import threading, types
 import databroker.assets.sqlite
 
-# It gives any query up after a tenth of a second, which a busy test machine may take. Beamlines have
-# MongoDB.
+# It gives any query up after a tenth of a second, which a busy test machine may take. Beamlines
+# have MongoDB.
 class Patient(threading.Event):
     def wait(self, timeout=None):
         return super().wait(60)

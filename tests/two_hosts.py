@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from .waiting import until
+
 # The first process of a host is a shell: when it ends, the kernel ends all others, as a power cut.
 _BOOT = """
 mount --make-rprivate /
@@ -71,8 +73,18 @@ class Host:
 def switch_off(process: subprocess.Popen[str]) -> None:
     """End everything on a host at once."""
     if process.poll() is None:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()
-    process.wait()
+        process.wait()
+        # The first process of a host is gone when all others are.
+        until(lambda: not any(_lives(each) for each in children), "a host to be off")
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def say(process: subprocess.Popen[str], line: str) -> str:
