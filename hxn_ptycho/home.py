@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -270,7 +272,7 @@ class Home:
         return self.root / "config.toml"
 
     def make(self) -> Home:
-        """Make the folders (mode 0700 for the root) and return self.
+        """Make the folders (mode 0700 for the root, if it is not there) and return self.
 
         Raises
         ------
@@ -281,12 +283,33 @@ class Home:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.jobs, self.results, self.data, self.catalogs):
                 folder.mkdir(exist_ok=True)
+                self.share(folder)
         except OSError as error:
             raise ConfigError(
                 f"the folder {self.root} cannot be made or written ({error.strerror}); "
                 f"set {HOME_VARIABLE} to a folder that can"
             ) from error
         return self
+
+    @property
+    def is_group_shared(self) -> bool:
+        """Whether several accounts use it: its folder is writable for its group (2770)."""
+        return self.root.exists() and bool(self.root.stat().st_mode & stat.S_IWGRP)
+
+    def share(self, path: Path) -> None:
+        """Let the group of a shared home do what the owner may with something made in it.
+
+        Whatever the umask of the account that makes it. In a home of one account, nothing changes.
+        """
+        if self.is_group_shared:
+            mode = path.stat().st_mode
+            with suppress(PermissionError):  # another account's, which has seen to it
+                path.chmod(stat.S_IMODE(mode) | (mode & stat.S_IRWXU) >> 3)
+
+    @property
+    def lock_mode(self) -> int:
+        """Mode of a lock file that every account of this home may take."""
+        return 0o664 if self.is_group_shared else 0o644
 
     def config(self) -> Config:
         """Read ``config.toml``.

@@ -79,7 +79,8 @@ class AutoReconstruct:
     processed : databroker.Broker, optional
         Where results go; default: as config.toml says, else into the home.
     start_worker : bool
-        Start a worker process if none serves the home.
+        Start a worker process if none serves the home. False: a service does, perhaps on another
+        host that shares the home.
 
     Attributes
     ----------
@@ -165,7 +166,7 @@ class AutoReconstruct:
         if toolbar := _toolbars.get(id(self)):
             jobs = toolbar.leave(jobs)
         self._waited |= set(jobs)
-        return watch.wait(self.home, jobs, timeout=timeout)
+        return watch.wait(self.home, jobs, timeout=timeout, start_worker=self.start_worker)
 
     def show(self) -> None:
         """Show the reconstructions below IPython's prompt, and what came of each when it ends.
@@ -239,6 +240,14 @@ class AutoReconstruct:
                 _say(f"{scan} cannot be reconstructed: {refusal}")
         if self.start_worker and not job.ended:
             queue.ensure_worker()
+        elif not job.ended and not queue.has_worker():
+            _say(f"{scan} waits: no worker serves {self.home.root}; is its service up?")
+        if (serving := queue.serving()) and not serving.is_here and self._has_embedded():
+            _say(
+                f"{scan}: the worker is on {serving.host}, and the catalogs in "
+                f"{self.home.catalogs} are for one host at a time; name a Tiled server or "
+                f"databroker.v0 in [catalogs] of {self.home.config_file}"
+            )
         return job
 
     def _stores_of(self, raw: Catalogs | Broker | None, processed: Broker | None) -> Stores | None:
@@ -254,6 +263,11 @@ class AutoReconstruct:
 
         stores = Stores(raw=place(raw, known.raw), processed=place(processed, known.processed))
         return None if stores == known else stores
+
+    def _has_embedded(self) -> bool:
+        """Whether scans or results are in the home's own files."""
+        stores = self.stores or self.home.config().catalogs
+        return stores.raw.is_embedded or stores.processed.is_embedded
 
     def _recipe_for(self, start: Mapping[str, Any]) -> tuple[Recipe, str]:
         """Return the recipe of one scan, and why it cannot be used, if so."""

@@ -85,7 +85,8 @@ def test_a_bad_override_is_told_and_published_by_the_worker(
     (job,) = queued(home)
     assert 'md={"ptycho": ' in job.refusal
     said = capsys.readouterr().out
-    assert said == f"ptycho: scan 1 cannot be reconstructed: {job.refusal}\n"
+    assert said.startswith(f"ptycho: scan 1 cannot be reconstructed: {job.refusal}\n")
+    assert f"scan 1 waits: no worker serves {home.root}" in said
 
 
 def test_a_recipe_file_is_read_anew_for_each_scan(home: Home, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..home import Home
 from .errors import CatalogError
 from .first_use import database_errors, describe, make
+from .one_host import hold
 from .storage import NAMES, configuration
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ def open_embedded(home: Home) -> dict[str, Broker]:
     Raises
     ------
     CatalogError
-        If a database cannot be made, read or written, or is damaged.
+        If a database cannot be made, read or written, or is damaged; if another host has it open.
     ConfigError
         If ``config.toml`` cannot be used or the home cannot be made.
     """
+    hold(home.make())
     make(home)
     # Seconds of imports, paid by those who open a catalog only.
     from databroker import Broker

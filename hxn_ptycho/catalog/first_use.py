@@ -30,7 +30,9 @@ def make(home: Home) -> None:
         for name in NAMES:
             for folder in (home.catalogs / name, home.catalogs / name / "files"):
                 folder.mkdir(exist_ok=True)
-        with FileLock(home.catalogs / ".first-use.lock", timeout=FIRST_USE_SECONDS):
+                home.share(folder)
+        lock = home.catalogs / ".first-use.lock"
+        with FileLock(lock, timeout=FIRST_USE_SECONDS, mode=home.lock_mode):
             for name in NAMES:
                 for file, fill in (
                     (catalog_file(home, name), _fill_catalog),
@@ -46,6 +48,7 @@ def make(home: Home) -> None:
                     for left in (partial, *partial.parent.glob(f"{partial.name}-*")):
                         left.unlink(missing_ok=True)
                     fill(partial)
+                    home.share(partial)  # what SQLite makes beside it gets the same mode
                     os.replace(partial, file)
     except Timeout as error:
         raise CatalogError(

@@ -42,7 +42,10 @@ def exclusively(path: Path | None, name: str) -> Iterator[None]:
             yield
         return
     with _making:
-        lock = _locks.setdefault(path, FileLock(path, timeout=LOCK_SECONDS, poll_interval=0.01))
+        mode = 0o644 | path.parent.stat().st_mode & 0o020  # for the group, where it may write there
+        lock = _locks.setdefault(
+            path, FileLock(path, timeout=LOCK_SECONDS, poll_interval=0.01, mode=mode)
+        )
     try:
         lock.acquire()
     except Timeout as error:

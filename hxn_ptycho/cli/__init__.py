@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from . import bench, demo, doctor, exporting, indices, ioc, kernels, listen, orient, results, work
+from . import (
+    bench,
+    demo,
+    doctor,
+    exporting,
+    indices,
+    ioc,
+    kernels,
+    listen,
+    orient,
+    results,
+    service,
+    work,
+)
 from .output import DEBUG_VARIABLE, INTERRUPTED, tell
 
 __all__ = ["app", "main"]
@@ -23,8 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-ROOMS = (demo, work, listen, orient, results, exporting, doctor, indices, kernels, bench, ioc)
-for room in ROOMS:
+for room in (
+    *(demo, work, listen, orient, results, exporting),
+    *(doctor, service, indices, kernels, bench, ioc),
+):
     room.add_to(app)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .beamline_checks import beamline, roots, scales
 from .catalog_checks import kept_scans, processed_catalog, raw_catalog
 from .finding import Finding
+from .home_checks import sharing, worker
 from .launch_checks import gpu, hosts, nccl, slurm
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def examine(home: Home) -> list[Finding]:
         cores,
         memory,
         disk,
+        sharing,
         results_folder,
         raw_catalog,
         processed_catalog,
@@ -140,23 +142,6 @@ def results_folder(home: Home) -> Finding:
             f"make it writable, or change results_root in {home.config_file}",
         )  # fmt: skip
     return Finding("Results", "good", template or str(folder))
-
-
-def worker(home: Home) -> Finding:
-    """Whether a worker serves the queue, and what waits."""
-    from ..queue import Queue, QueueError
-
-    queue = Queue(home)
-    try:
-        waiting = len(queue.jobs("queued"))
-        serving = queue.has_worker()
-    except QueueError as error:
-        said, _, advice = str(error).partition("; ")
-        return Finding("Queue", "missing", said, advice)
-    found = f"{waiting} queued, {'a worker runs' if serving else 'no worker runs'}"
-    if waiting and not serving:
-        return Finding("Queue", "optional", found, "start one: hxn-ptycho worker")
-    return Finding("Queue", "good", found)
 
 
 def compiler(home: Home) -> Finding:

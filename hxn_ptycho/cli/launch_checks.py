@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..host import mount_of
 from .finding import Finding
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ except (ImportError, OSError, RuntimeError) as error:
     sys.exit(" ".join(str(error).split()))
 print(f"{version // 10000}.{version // 100 % 100}.{version % 100}")
 """
-# A folder on one of these is seen by this host only, unless this host is who shares it.
-_OWN_DISKS = ("btrfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs", "zfs")
 
 
 def gpu(home: Home) -> Finding:
@@ -170,26 +169,10 @@ def _asked(settings: Slurm) -> str:
 
 def _why_not_shared(folder: Path, whose: str) -> str:
     """Return what to do if a folder is seen by this host only; empty: it may be shared."""
-    kind = filesystem_of(folder)
-    if kind not in _OWN_DISKS:
+    mount = mount_of(folder)
+    if mount.is_network or not mount.kind:
         return ""
     return (
-        f"{folder} is on a disk of this machine ({kind}): unless the {whose} see it too, move "
-        "HXN_PTYCHO_HOME to a file system that they share"
+        f"{folder} is on a disk of this machine ({mount.kind}): unless the {whose} see it too, "
+        "move HXN_PTYCHO_HOME to a file system that they share"
     )
-
-
-def filesystem_of(folder: Path) -> str:
-    """Return the kind of file system that a folder is on, as ``nfs4``; empty if unknown."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return ""
-    folder = folder.resolve()
-    kinds = {Path(_plain(line.split()[1])): line.split()[2] for line in mounts}
-    return next((kinds[each] for each in (folder, *folder.parents) if each in kinds), "")
-
-
-def _plain(text: str) -> str:
-    """Return a path of /proc/self/mounts, where a blank is written in octal."""
-    return text.replace("\\040", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,8 +190,15 @@ def queue(
             ended = [job for job in listed if job.ended][-10:]
             listed = [job for job in listed if not job.ended or job in ended]
         serving = jobs.has_worker()
+        process = jobs.serving()
     if json:
-        print_json({"worker": serving, "jobs": [job.to_dict() for job in listed]})
+        print_json(
+            {
+                "worker": serving,
+                "process": process and asdict(process),
+                "jobs": [job.to_dict() for job in listed],
+            }
+        )
         return
     if listed:
         terminal().print(_jobs_table(listed))
@@ -198,6 +207,8 @@ def queue(
     waiting = any(not job.ended for job in listed)
     if waiting and not serving:
         side().print("No worker is running. Start one: hxn-ptycho worker")
+    elif waiting and process is not None and not process.is_here:
+        side().print(f"The worker is {process}.", soft_wrap=True)
 
 
 def _jobs_table(jobs: list[QueuedJob]) -> Any:
@@ -226,14 +237,20 @@ def worker(
         float | None,
         typer.Option(min=0, help="End after so long without a job; unset: as config.toml says."),
     ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="As a service: work until SIGTERM; see service.")
+    ] = False,
 ) -> None:
     """Reconstruct what is queued, side by side where there is room, until idle for a while.
 
     The callback starts one by itself when none is running.
     """
+    if stay and idle_seconds is not None:
+        raise typer.BadParameter("--stay never ends for want of jobs: leave --idle-seconds out")
     from ..home import find_home
     from ..worker import Worker
 
     home = find_home().make()
-    idle = home.config().idle_seconds if idle_seconds is None else idle_seconds
-    Worker(home).run(until_idle_seconds=idle)
+    if home.is_group_shared:  # what this process makes is for the other accounts too
+        os.umask(os.umask(0) & ~0o070)
+    Worker(home).run(idle_seconds, stay=stay)

@@ -77,6 +77,7 @@ def prepare(
         plan = replace(plan, recipe=plan.recipe.merge({"probe": "data"}))
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.share(folder)
     job = plan.job(job_uid, derived_uid, _write_starts(folder, probe, obj))
     plan.inputs.write(folder)
     job.write(folder)

@@ -82,7 +82,10 @@ class Publisher:
         self._appended = 0.0
         locks = catalogs.home.root / "locks"
         locks.mkdir(exist_ok=True)
-        self._lock = FileLock(locks / f"{derived_uid}.lock", timeout=0)
+        catalogs.home.share(locks)
+        self._lock = FileLock(
+            locks / f"{derived_uid}.lock", timeout=0, mode=catalogs.home.lock_mode
+        )
 
     def open(self) -> None:
         """Begin the derived run. A run of this uid that is no success is replaced.

@@ -16,9 +16,17 @@ from filelock import FileLock
 from ..home import Home, Stores
 from ..recipe import Recipe
 from .entry import TABLE, QueuedJob, State, select
-from .service import is_free, start_worker
+from .service import Serving, is_free, read_serving, start_worker, write_serving
 
-__all__ = ["MOST_ATTEMPTS", "AlreadyQueued", "Queue", "QueueError", "QueuedJob", "State"]
+__all__ = [
+    "MOST_ATTEMPTS",
+    "AlreadyQueued",
+    "Queue",
+    "QueueError",
+    "QueuedJob",
+    "Serving",
+    "State",
+]
 
 #: How often a job is given to a worker before it is refused because its workers die.
 MOST_ATTEMPTS = 2
@@ -46,6 +54,8 @@ class AlreadyQueued(QueueError):
 
 class Queue:
     """The jobs of one home, in ``HOME/queue.db``; any number of processes may use it at once.
+
+    Of any hosts too, where the home is on a file system that they share, with locks (NFSv4).
 
     A worker that claims jobs holds a lock file as long as it lives; a running job whose worker's
     lock is free belongs to a dead worker and is queued again, once.
@@ -224,9 +234,9 @@ class Queue:
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = 'queued', worker = NULL, started = NULL, reason = ?,"
-                " refusal = CASE ? WHEN '' THEN refusal ELSE ? END,"
-                " attempts = attempts - 1 WHERE job_uid = ? AND state = 'running'",
-                (reason, refusal, refusal, job.job_uid),
+                " refusal = CASE ? WHEN '' THEN refusal ELSE ? END, attempts = attempts - 1"
+                " WHERE job_uid = ? AND state = 'running' AND worker = ?",
+                (reason, refusal, refusal, job.job_uid, self._name),
             )
 
     def cancel(self, job_uid: str) -> QueuedJob:
@@ -256,13 +266,19 @@ class Queue:
             )
         return self.find(job.job_uid)
 
-    def is_cancelled(self, job: QueuedJob) -> bool:
-        """Whether someone asked for a running job to be ended."""
+    def order(self, job: QueuedJob) -> Literal["go on", "cancel", "leave"]:
+        """Return what the process that claimed a job is to do: leave it, if it is another's now.
+
+        A host that the file system did not hear of for a minute or two loses its locks, and its
+        jobs are given to others.
+        """
         with self._connection() as database:
             row = database.execute(
-                "SELECT cancel FROM jobs WHERE job_uid = ?", (job.job_uid,)
+                "SELECT cancel, worker FROM jobs WHERE job_uid = ?", (job.job_uid,)
             ).fetchone()
-        return bool(row and row["cancel"])
+        if row is None or row["worker"] != self._name:
+            return "leave"
+        return "cancel" if row["cancel"] else "go on"
 
     def jobs(self, *states: State) -> list[QueuedJob]:
         """Return the jobs in these states (all, if none is given), oldest first."""
@@ -300,11 +316,24 @@ class Queue:
     def worker_lock(self) -> FileLock:
         """Return the lock that the home's worker holds while it lives."""
         # A second: has_worker() of another process holds the lock for a moment while it looks.
-        return FileLock(self.home.make().root / "worker.lock", timeout=1, thread_local=False)
+        return FileLock(
+            self.home.make().root / "worker.lock",
+            timeout=1,
+            mode=self.home.lock_mode,
+            thread_local=False,
+        )
 
     def has_worker(self) -> bool:
-        """Whether a worker serves this home now."""
+        """Whether a worker serves this home now, here or on another host."""
         return not is_free(self.home.root / "worker.lock")
+
+    def serve(self) -> None:
+        """Say which process the worker is; to be called by it, once it holds the lock."""
+        write_serving(self.home)
+
+    def serving(self) -> Serving | None:
+        """Return which process serves this home now; None if none does, or none has said so."""
+        return read_serving(self.home) if self.has_worker() else None
 
     def ensure_worker(self) -> bool:
         """Start a worker if none serves this home; return whether one was started.
@@ -342,9 +371,12 @@ class Queue:
         if self._identity is None:
             folder = self._workers()
             folder.mkdir(exist_ok=True)
+            self.home.share(folder)
             name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
             # thread_local=False: whichever thread claims, the process lives.
-            self._identity = FileLock(folder / name, timeout=0, thread_local=False)
+            self._identity = FileLock(
+                folder / name, timeout=0, mode=self.home.lock_mode, thread_local=False
+            )
             self._identity.acquire()
         assert self._name is not None
         return self._name
@@ -418,12 +450,14 @@ class Queue:
         try:
             with closing(sqlite3.connect(partial, isolation_level=None)) as database:
                 _set_up(database)
+            self.home.share(partial)  # its journal gets the same mode
             # FileExistsError: another was quicker, and theirs is as good. Any other error: a file
             # system without links, where the database is made in place, by `_connection`.
             with suppress(OSError):
                 os.link(partial, self.path)
         finally:
             partial.unlink(missing_ok=True)
+            partial.with_name(f"{partial.name}-journal").unlink(missing_ok=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -441,8 +475,12 @@ class Queue:
 def _set_up(database: sqlite3.Connection) -> None:
     """Make the table if there is none, as in a file that was not made beside its place."""
     columns = {row[1] for row in database.execute("PRAGMA table_info(jobs)")}
+    # Not WAL: its index is memory that hosts do not share. Not DELETE: a host might not see, for as
+    # long as its client remembers names and sizes, that another died with the journal half written.
+    # A file made by a version before 0.2 stays in WAL until a moment when nobody else has it open.
+    with suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA journal_mode = PERSIST")
     if not columns:
-        database.execute("PRAGMA journal_mode = WAL")
         database.executescript(TABLE)
     elif "stores" not in columns:  # made by a version before 0.2
         with suppress(sqlite3.OperationalError):  # another process was quicker

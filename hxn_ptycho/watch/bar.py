@@ -31,10 +31,11 @@ def wait(
     *,
     timeout: float | None = None,
     console: Console | None = None,
+    start_worker: bool = True,
 ) -> list[QueuedJob]:
     """Wait until these jobs have ended, showing a bar for each; print what came of them.
 
-    A worker is started if none serves the home. Ctrl-C ends the waiting, not the jobs.
+    Ctrl-C ends the waiting, not the jobs.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def wait(
         Seconds; default: for ever.
     console : rich Console, optional
         Default: ``sys.stdout``.
+    start_worker : bool
+        Start a worker if none serves the home.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def wait(
                     told.add(number)
                     print_summary(each.job, progress.console)
             open_jobs = [each.job for i, each in enumerate(watched) if i not in told]
-            if open_jobs and time.monotonic() >= next_look:
+            if start_worker and open_jobs and time.monotonic() >= next_look:
                 queue.ensure_worker()
                 next_look = time.monotonic() + 10  # a new one takes seconds to hold its lock
             if open_jobs and deadline is not None and time.monotonic() > deadline:

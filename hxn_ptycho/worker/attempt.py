@@ -254,6 +254,7 @@ class _Attempt:
         home = self.catalogs.home
         engine = engine_of(home.config())
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.share(self.folder)
         device = choose_device(self.queued.recipe, engine)
         early = choose_ranks(self.queued.recipe, device, engine)
         place = self.place or self.wait_for_place(engine, device, early)

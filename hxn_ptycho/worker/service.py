@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -22,11 +23,13 @@ from ..queue import Queue, QueuedJob, QueueError
 from ..recipe import RecipeError
 from .attempt import Cancelled, Interrupted, Postponed, ReconstructionError, run_job
 from .following import Line
+from .notify import notify
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _QUEUE_ATTEMPTS = 5
+_LOCK_SECONDS = 2.0  # between looks whether the worker that serves has ended
 _MOST_AT_ONCE = 16  # jobs: each has a thread here, and Slurm does not say when it is enough
 _LOG_BYTES, _LOG_FILES = 1_000_000, 3
 #: Seconds until a job that waits for a catalog is tried again: growing from the first to the most.
@@ -74,13 +77,15 @@ class Worker:
         self._waiting: dict[str, _Wait] = {}
         self._begun: set[str] = set()
 
-    def run(self, until_idle_seconds: float | None = None) -> int:
+    def run(self, until_idle_seconds: float | None = None, *, stay: bool = False) -> int:
         """Work until there has been no job for so long; return the number of jobs worked on.
 
         Parameters
         ----------
         until_idle_seconds : float, optional
             Default: ``idle_seconds`` of config.toml.
+        stay : bool
+            As a service: work until it is asked to end, and wait while another worker serves.
 
         Returns
         -------
@@ -93,17 +98,23 @@ class Worker:
             If the home or its queue cannot be used.
         """
         idle = self.home.config().idle_seconds if until_idle_seconds is None else until_idle_seconds
+        if stay:
+            idle = math.inf
         worked = 0
         with _log_to_file(self.home), self.queue, _signals(self.stop):
             _stand_back()
             while True:
                 served = self._serve(idle)
-                if served is None:
+                if served is None and stay:
+                    self._wait_for_lock()
+                    served = 0
+                elif served is None:
                     log.info("another worker serves %s: nothing to do", self.home.root)
                     return worked
                 worked += served
                 # A job submitted after the last look, by someone who saw this worker still there.
-                if self._end.is_set() or self.beside or not self.queue.jobs("queued"):
+                done = not stay and (self.beside or not self.queue.jobs("queued"))
+                if self._end.is_set() or done:
                     return worked
 
     def stop(self) -> None:
@@ -124,13 +135,24 @@ class Worker:
         finally:
             lock.release()
 
+    def _wait_for_lock(self) -> None:
+        """Wait until the worker that serves the home has ended, or this one is to end."""
+        other = f"another worker serves {self.home.root} ({self.queue.serving() or 'unnamed'})"
+        log.info("%s: this one waits", other)
+        notify(READY=1, STATUS=f"waits: {other}")
+        while self.queue.has_worker() and not self._end.wait(_LOCK_SECONDS):
+            pass
+
     def _work_off(self, idle: float) -> int:
         log.info("worker %d begins, home %s", os.getpid(), self.home.root)
+        if not self.beside:
+            self.queue.serve()
         try:
             open_catalog(self.home)  # seconds, now rather than after the first scan
         except (CatalogError, ConfigError) as error:
             log.error("%s", error)  # each job will say so too
         log.info("worker %d is ready", os.getpid())
+        notify(READY=1, STATUS="waits for scans")
         last = time.monotonic()
         self._begun.clear()
         try:
@@ -145,6 +167,7 @@ class Worker:
                 else:
                     self._end.wait(_POLL_SECONDS)
         finally:
+            notify(STOPPING=1)
             for thread in self._running.values():
                 thread.join()
         if self._faults:
@@ -154,7 +177,10 @@ class Worker:
 
     def _any_running(self) -> bool:
         """Whether a job is being worked on."""
+        before = len(self._running)
         self._running = {uid: each for uid, each in self._running.items() if each.is_alive()}
+        if before and not self._running:
+            notify(STATUS="waits for scans")
         return bool(self._running)
 
     def _any_waiting(self) -> bool:
@@ -189,6 +215,7 @@ class Worker:
         self._running[job.job_uid] = thread
         self._begun.add(job.job_uid)
         thread.start()
+        notify(STATUS=f"{len(self._running)} running, the last of scan {job.scan_id}")
         return True
 
     def _needs_place(self, job: QueuedJob) -> bool:
@@ -270,7 +297,7 @@ class Worker:
         """Put a job back until its catalog is there again; not for ever."""
         now = time.monotonic()
         wait = self._waiting.setdefault(job.job_uid, _Wait(since=now, until=now))
-        if self.queue.is_cancelled(job):
+        if self.queue.order(job) == "cancel":
             self.queue.finish(job, "cancelled", "cancelled by hand")
         elif now - wait.since > MOST_WAIT_SECONDS:
             hours = (now - wait.since) / 3600
@@ -309,16 +336,25 @@ class Worker:
         if self._end.is_set():
             raise Interrupted
         try:
-            cancelled = self.queue.is_cancelled(job)
+            order = self.queue.order(job)
         except QueueError as error:  # no reason to lose the job
             log.warning("%s", error)
             return
-        if cancelled:
+        if order == "leave":
+            self._faults.append(
+                QueueError(
+                    f"job {job.job_uid[:8]} of scan {job.scan_id} was given to another worker: "
+                    f"this one's locks in {self.home.root} are lost (was the file server away, or "
+                    "a lock file removed?); start the worker anew"
+                )
+            )
+            raise Interrupted
+        if order == "cancel":
             raise Cancelled("cancelled by hand")
 
 
 class _log_to_file:
-    """Logs of the package go to ``HOME/worker.log``, and to a terminal if there is one."""
+    """Logs of the package go to ``HOME/worker.log``, and to a terminal or systemd's journal."""
 
     def __init__(self, home: Home) -> None:
         self.path = home.make().root / "worker.log"
@@ -327,7 +363,7 @@ class _log_to_file:
         self.handlers: list[logging.Handler] = [
             RotatingFileHandler(self.path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
         ]
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr is not None and (sys.stderr.isatty() or "JOURNAL_STREAM" in os.environ):
             self.handlers.append(logging.StreamHandler())
         self.logger = logging.getLogger("hxn_ptycho")
         self.level = self.logger.level
@@ -366,5 +402,5 @@ class _signals:
 
 def _stand_back() -> None:
     """Lower the priority of a process that is a worker and nothing else."""
-    if os.getsid(0) == os.getpid():
-        os.nice(_NICENESS)
+    if os.getsid(0) == os.getpid() and os.nice(0) < _NICENESS:  # else systemd has done so
+        os.nice(_NICENESS - os.nice(0))

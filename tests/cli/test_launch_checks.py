@@ -11,6 +11,7 @@ import pytest
 
 from hxn_ptycho.cli import launch_checks as checks
 from hxn_ptycho.home import Home
+from hxn_ptycho.host import Mount
 from hxn_ptycho.launch import Gpu
 from hxn_ptycho.launch.places import LOCKS_VARIABLE, take_gpus
 
@@ -148,7 +149,7 @@ def test_slurm_that_would_take_a_job(
     home: Home, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure_slurm(home, 'gpus = 2\npartition = "beam"\ntime_limit = "5"')
-    monkeypatch.setattr(checks, "filesystem_of", lambda folder: "nfs4")
+    monkeypatch.setattr(checks, "mount_of", lambda folder: Mount("nfs4"))
     finding = checks.slurm(home)
     assert finding is not None
     assert finding.state == "good"
@@ -156,7 +157,7 @@ def test_slurm_that_would_take_a_job(
     assert f"on nodes {cluster.node}" in finding.found
     assert not finding.advice
     assert not cluster.ask("squeue", "--noheader").strip()  # nothing was submitted
-    monkeypatch.setattr(checks, "filesystem_of", lambda folder: "ext4")
+    monkeypatch.setattr(checks, "mount_of", lambda folder: Mount("ext4"))
     finding = checks.slurm(home)
     assert finding is not None
     assert finding.state == "optional"  # a cluster of this very machine sees it
@@ -223,7 +224,7 @@ def test_a_host_file(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (finding.state, "line 2" in finding.found) == ("missing", True)
     assert "node01 slots=4" in finding.advice
     path.write_text("node01:4\nnode02:2\n")
-    monkeypatch.setattr(checks, "filesystem_of", lambda folder: "lustre")
+    monkeypatch.setattr(checks, "mount_of", lambda folder: Mount("lustre"))
     finding = checks.hosts(home)
     assert finding is not None
     assert (finding.state, finding.advice) == ("good", "")
@@ -232,8 +233,3 @@ def test_a_host_file(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     finding = checks.hosts(home)
     assert finding is not None
     assert (finding.state, "jobs go to Slurm" in finding.found) == ("optional", True)
-
-
-def test_the_file_system_of_a_folder_is_found(tmp_path: Path) -> None:
-    assert checks.filesystem_of(Path("/proc/self")) == "proc"
-    assert checks.filesystem_of(tmp_path / "not" / "yet") == checks.filesystem_of(tmp_path) != ""

@@ -25,7 +25,7 @@ class ProgressWriter:
         """Append one line ``{"event": event, "time": ..., **fields}`` in a single write."""
         line = json.dumps(_finite({"event": event, "time": time.time(), **fields})) + "\n"
         # O_APPEND and one write: ranks may report a failure at the same moment.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, line.encode())
         finally:
