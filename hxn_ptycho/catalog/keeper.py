@@ -196,7 +196,7 @@ class Keeper:
         if self.away and self._runs() and not self._answers():
             return False
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            spool.make(self.folder)
         except OSError:  # nothing can be kept there, nor be shared with others
             return self._store_all()
         with spool.hold(self.folder / ".storing.lock") as alone:

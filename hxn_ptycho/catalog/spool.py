@@ -127,7 +127,7 @@ class Spool:
     def __init__(
         self, folder: Path, uid: str, destination: Destination, registry: str = ""
     ) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make(folder)
         self.path = folder / f"{uid}{SUFFIX}"
         self._file: TextIO = open(self.path, "x", encoding="utf-8")  # noqa: SIM115, open for a run
         # Says to others that this run is being written.
@@ -156,6 +156,18 @@ class Spool:
         _reason_file(self.path).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what is not written yet has no room
             self._file.close()
+
+
+def make(folder: Path) -> None:
+    """Make a spool's folder, for its user alone, and the home that it is in.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def spool_folder(broker: Broker) -> Path:

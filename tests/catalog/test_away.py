@@ -277,7 +277,7 @@ def test_a_run_that_the_store_never_takes_lets_the_others_pass(
 def test_without_room_for_the_spool_a_run_is_kept_in_memory(
     remote: Catalogs, tiled_server: TiledServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (remote.home.root / "spool").touch()
+    (remote.home.make().root / "spool").touch()
     record = writer(remote.raw)
     scans = [make_scan(remote.home.data, number) for number in (1, 2)]
     with hung(tiled_server):
