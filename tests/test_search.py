@@ -158,6 +158,17 @@ def test_the_newest_ones(
     assert len(results(limit=0, catalogs=catalogs)) == 5
 
 
+def test_other_runs_among_them_are_no_results(home: Home) -> None:
+    own = open_catalog(home)
+    first, second = store(own, NOON), store(own, NOON + 1)
+    writer = run_writer(own.processed, {"uid": str(uuid.uuid4()), "time": NOON + 2, "scan_id": 1})
+    writer.begin()
+    writer.end({"exit_status": "success", "reason": ""})
+    assert [result.uid for result in results(limit=2, catalogs=own)] == [first, second]
+    assert [result.uid for result in results(limit=1, catalogs=own)] == [second]
+    assert [result.uid for result in results(catalogs=own)] == [first, second]
+
+
 def test_pages_follow_one_another(
     catalogs: Catalogs, stored: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
