@@ -26,6 +26,7 @@ from hxn_ptycho.catalog import (
     RunRecorder,
     describe,
     descriptors,
+    event_writer,
     insert,
     open_catalog,
     pending,
@@ -41,7 +42,6 @@ from hxn_ptycho.catalog import (
 )
 from hxn_ptycho.catalog import keeper as keeping
 from hxn_ptycho.catalog import recorder as recording
-from hxn_ptycho.catalog.tiled_store import writers
 from hxn_ptycho.home import HOME_VARIABLE, Stores
 
 from ..hxn_documents import make_scan
@@ -114,7 +114,7 @@ def test_scans_go_on_and_are_there_in_order_once_when_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writers, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(event_writer, "FLUSH_ROWS", 1)
     recorder = writer(remote.raw)
     runs: dict[str, list[tuple[str, Any]]] = {}
     engine = RunEngine({}, call_returns_result=False)
