@@ -30,6 +30,7 @@ from hxn_ptycho.catalog import (
     run_writer,
     search,
     stop_document,
+    why_unreadable,
 )
 from hxn_ptycho.catalog.tiled_store.credentials import KEY_VARIABLE, find_credentials
 from hxn_ptycho.catalog.tiled_store.remote import open_remote
@@ -37,7 +38,7 @@ from hxn_ptycho.home import Store, Stores
 
 from ..hxn_documents import FakeScan, make_scan
 from ..stores.relay import Relay, relayed
-from ..stores.tiled_server import PASSWORD, USER, TiledServer
+from ..stores.tiled_server import CATALOG, PASSWORD, USER, TiledServer
 from .test_contract import NUMBERS, rows
 
 
@@ -200,6 +201,32 @@ def test_a_client_that_another_opened(tiled_server: TiledServer, scan: FakeScan)
     assert describe(theirs, Store(profile="beamline/raw")) == Store(profile="beamline/raw")
     with pytest.raises(CatalogError, match="only this process has"):
         describe(theirs, Store(tiled=tiled_server.uri("processed")))
+
+
+def test_a_profile_that_needs_no_server(tmp_path: Path) -> None:
+    """Tiled then serves it in the process that opens it; another opens it by the same name."""
+    args = {
+        "uri": f"sqlite:///{tmp_path}/runs.db",
+        "writable_storage": [str(tmp_path / "files"), f"sqlite:///{tmp_path}/tables.db"],
+        "readable_storage": [str(tmp_path)],
+        "init_if_not_exists": True,
+        "specs": [CATALOG],
+    }
+    tree = {"path": "/scans", "tree": "catalog", "args": args}
+    add_profile(
+        "local", direct={"authentication": {"allow_anonymous_access": True}, "trees": [tree]}
+    )
+    store = Store(profile="local/scans")
+    broker = open_remote(store)
+    scan = make_scan(tmp_path / "data", 8)
+    insert(broker, scan.documents)
+    assert describe(broker) == describe(broker, store) == store
+    assert find_run(open_remote(store), 8) == scan.uid
+    assert why_unreadable(broker, scan.uid, "merlin1") == ""
+    with pytest.raises(CatalogError, match="profile local has no dark; it has scans"):
+        open_remote(Store(profile="local/dark"))
+    with pytest.raises(CatalogError, match="is no catalog of Bluesky runs"):
+        open_remote(Store(profile="local"))
 
 
 def test_their_own_client_stays_as_patient_as_it_was(tiled_server: TiledServer) -> None:

@@ -118,7 +118,7 @@ class TiledServer:
                 env=own,
                 start_new_session=True,
             )
-        until(self._answers, f"Tiled to answer (see {self.folder / 'log'})", seconds=120)
+        until(self._answers, f"Tiled to answer (see {self.folder / 'log'})", seconds=240)
         if not self.key:
             self.key = self.make_key(*WRITING)
             self.key_file.touch(mode=0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,9 @@ def open_remote(store: Store) -> Broker:
         name, *path = _parts(store.profile)
         profile = _profile(name)
         if "direct" in profile:
-            return Broker(_open_direct(name, path))
+            node = _open_direct(name, path)
+            openings[node.context] = Opening(store, Credentials(f"the Tiled profile {name}"))
+            return Broker(node)
         address = profile["uri"]
     credentials = find_credentials(store)
     context, above = _connect(address, credentials, profile)
@@ -217,7 +220,10 @@ def _open_direct(name: str, path: list[str]) -> Any:
     """Return a catalog that a profile has this process serve to itself."""
     from tiled.client import from_profile
 
-    node = from_profile(name)
+    with warnings.catch_warnings():
+        # Starlette's advice about its test client is not for our users.
+        warnings.filterwarnings("ignore", message=".*starlette.testclient.*")
+        node = from_profile(name)
     try:
         for part in path:
             node = node[part]
