@@ -32,6 +32,26 @@ _NOT_OPTIONS = (
 )
 
 
+# Keys of a databroker.v0 configuration whose values are not to be shown.
+_SECRETS = frozenset(("mongo_pwd", "password", "pwd", "token", "secret"))
+
+
+def without_secrets(value: Any) -> Any:
+    """Return texts, lists and mappings without passwords: for messages, tables and JSON.
+
+    Addresses lose their users (``mongodb://...@host``), keys of passwords their values.
+    """
+    if isinstance(value, str):
+        return re.sub(r"(\w+://)[^@/\s'\"]*@", r"\1...@", value)
+    if isinstance(value, dict):
+        return {
+            key: "..." if key in _SECRETS else without_secrets(each) for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(each) for each in value]
+    return value
+
+
 class Slurm(BaseModel):
     """``[slurm]`` of ``config.toml``: jobs go to a cluster's queue instead of to this host.
 

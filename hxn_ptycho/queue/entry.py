@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..home import Stores
+from ..home import Stores, without_secrets
 from ..recipe import Recipe
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -93,7 +93,7 @@ class QueuedJob:
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "recipe": self.recipe.model_dump(mode="json"),
-            "stores": self.stores.model_dump(mode="json") if self.stores else None,
+            "stores": without_secrets(self.stores.model_dump(mode="json")) if self.stores else None,
         }
 
 

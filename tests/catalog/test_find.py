@@ -201,3 +201,26 @@ def test_data_that_were_moved(
 def test_a_catalog_that_is_none() -> None:
     with pytest.raises(CatalogError, match="is not a databroker 2 catalog"):
         find_run(object(), 1)  # type: ignore[arg-type]
+
+
+def test_raw_and_derived_runs_of_one_catalog(shared: Catalogs, scan_ids: Iterator[int]) -> None:
+    """-1 and scan ids may be asked to be of either; a reconstruction has its scan's number."""
+    first, second = next(scan_ids), next(scan_ids)
+    made = {"analysis_stage": "reconstruction"}
+    runs = [(first, {}), (second, {}), (first, made), (second, {}), (second, made)]
+    uids = []
+    for scan_id, md in runs:
+        scan = make_scan(shared.home.data / "both", scan_id, **md)
+        insert(shared.raw, scan.documents)
+        uids.append(scan.uid)
+    raw, derived = [uids[3], uids[1], uids[0]], [uids[4], uids[2]]
+    broker = shared.raw
+    assert [find_run(broker, -n, derived=False) for n in (1, 2, 3)] == raw
+    assert [find_run(broker, -n, derived=True) for n in (1, 2)] == derived
+    assert [find_run(broker, -n) for n in (1, 2, 3)] == [uids[4], uids[3], uids[2]]
+    assert find_run(broker, first) == uids[2]
+    assert find_run(broker, first, derived=False) == uids[0]
+    assert find_run(broker, str(second), derived=False) == uids[3]
+    assert find_run(broker, second, derived=True) == uids[4]
+    with pytest.raises(CatalogError, match="ones included"):
+        find_run(broker, -1000, derived=False)

@@ -37,7 +37,9 @@ from hxn_ptycho.catalog import (
 )
 from hxn_ptycho.catalog.backend import backend_of
 from hxn_ptycho.catalog.v0_store import open_v0
-from hxn_ptycho.home import Home, Store
+from hxn_ptycho.home import Home, Store, Stores
+from hxn_ptycho.queue import QueuedJob
+from hxn_ptycho.recipe import Recipe
 
 from ..hxn_documents import FORMS, FakeScan, make_scan, make_step_scan
 from ..stores.databroker_v0 import sqlite_config
@@ -432,3 +434,17 @@ def test_a_user_of_plain_databroker_reads_frames_encoders_and_object(
         f"{picture.shape} {complex(picture.sum())}"
     )
     assert start_document(db, "derived")["scan_id"] == 0
+
+
+def test_a_password_that_config_toml_has_is_not_shown_with_a_job() -> None:
+    where = {"mongo_user": "operator", "mongo_pwd": "s3cret", "host": "db", "database": "hxn"}
+    uri = {"uri": "mongodb://operator:s3cret@db/", "database": "hxn"}
+    raw = Store(v0={"metadatastore": {"config": where}, "assets": {"config": uri}})
+    job = QueuedJob(
+        job_uid="j", derived_uid="d", raw_uid="r", scan_id=1, recipe=Recipe(),
+        stores=Stores(raw=raw), refusal="", state="queued", reason="", result_file="", attempts=0,
+        submitted=0.0, started=None, finished=None,
+    )  # fmt: skip
+    shown = json.dumps(job.to_dict())
+    assert "s3cret" not in shown
+    assert "mongodb://...@db/" in shown

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...home import Store
+from ...home import Store, without_secrets
 from ..backend import Contents, DocumentWriter
 from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Roots
 from ..writing import exclusively
-from .describing import describe_v0, is_passing, place, without_password
+from .describing import describe_v0, is_passing, place
 from .filling import read_filled
 from .loading import LoadedRun, load, unfilled
 from .preparing import prepare
@@ -221,7 +221,7 @@ class V0Store:
             what = "does not answer" if kind is CatalogAway else "refuses"
             raise kind(
                 f"the catalog {self.name} {what}: "
-                f"{type(error).__name__}: {without_password(str(error))}"
+                f"{type(error).__name__}: {without_secrets(str(error))}"
             ) from error
 
     def _header(self, uid: str) -> Any:

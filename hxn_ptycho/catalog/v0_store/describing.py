@@ -6,17 +6,14 @@ import importlib
 import json
 import os
 import queue
-import re
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from ...home import Store
+from ...home import Store, without_secrets
 from ..errors import CatalogAway, CatalogError
 from .preparing import HANDED_ON
 from .sqlite_kind import is_sqlite
-
-_SECRETS = ("mongo_pwd", "password", "pwd", "token", "secret")
 
 
 def is_passing(error: BaseException) -> bool:
@@ -35,17 +32,12 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-def without_password(text: str) -> str:
-    """Return a text in which addresses are without their users' passwords."""
-    return re.sub(r"(\w+://)[^@/\s'\"]*@", r"\1...@", text)
-
-
 def place(broker: Any) -> str:
     """Return where a broker keeps its runs, in words without any secret."""
     config = broker.mds.config
     if "directory" in config:
         return str(config["directory"])
-    host = without_password(str(config.get("uri") or config.get("host") or "localhost"))
+    host = without_secrets(str(config.get("uri") or config.get("host") or "localhost"))
     return f"{config.get('database', '?')} on {host}"
 
 
@@ -66,7 +58,7 @@ def describe_v0(broker: Any) -> Store:
         config["root_map"] = dict(broker.reg.root_map)
     if handlers := _handlers(broker.reg):
         config["handlers"] = handlers
-    if _has_secret(config):
+    if without_secrets(config) != config:
         if broker.name and is_of(broker, Store(v0=str(broker.name))):
             return Store(v0=str(broker.name))
         raise CatalogError(
@@ -159,16 +151,6 @@ def _handlers(registry: Any) -> dict[str, dict[str, str]]:
         and not (issubclass(handler, HandlerBase) and handler.__module__.startswith("databroker."))
         and _found(handler)
     }
-
-
-def _has_secret(config: Mapping[str, Any]) -> bool:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            if _has_secret(value):
-                return True
-        elif key in _SECRETS or (isinstance(value, str) and without_password(value) != value):
-            return True
-    return False
 
 
 def _databases(config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...home import Store
+from ...home import Store, without_secrets
 from ..errors import CatalogAway, CatalogError
-from .describing import is_passing, place, without_password
+from .describing import is_passing, place
 from .preparing import prepare
 from .sqlite_kind import is_sqlite
 
@@ -39,7 +39,7 @@ def open_v0(store: Store) -> Broker:
     except Exception as error:
         kind = CatalogAway if is_passing(error) else CatalogError
         raise kind(
-            f"{what} cannot be opened: {type(error).__name__}: {without_password(str(error))}"
+            f"{what} cannot be opened: {type(error).__name__}: {without_secrets(str(error))}"
         ) from error
     return broker
 
