@@ -223,6 +223,60 @@ def test_a_worker_is_seen_while_it_lives(home: Home) -> None:
     until(lambda: not queue.has_worker(), "the lock of a killed worker to be free")
 
 
+# As versions before 0.2 made it.
+EARLIER_TABLE = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, job_uid TEXT NOT NULL UNIQUE,
+    derived_uid TEXT NOT NULL, raw_uid TEXT NOT NULL, scan_id INTEGER NOT NULL,
+    recipe TEXT NOT NULL, refusal TEXT NOT NULL DEFAULT '', state TEXT NOT NULL DEFAULT 'queued',
+    reason TEXT NOT NULL DEFAULT '', result_file TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0, worker TEXT,
+    submitted REAL NOT NULL, started REAL, finished REAL
+);
+CREATE INDEX jobs_state ON jobs (state);
+INSERT INTO jobs (job_uid, derived_uid, raw_uid, scan_id, recipe, submitted)
+    VALUES ('j', 'd', 'r', 7, '{}', 1.0);
+"""
+
+
+def test_a_queue_of_an_earlier_version_leaves_its_log_when_nobody_has_it_open(home: Home) -> None:
+    queue = Queue(home)
+    earlier = sqlite3.connect(queue.path, isolation_level=None)
+    earlier.execute("PRAGMA journal_mode = WAL")
+    earlier.executescript(EARLIER_TABLE)
+    second = queue.submit("raw", 8, Recipe())  # while a process of that version has it open
+    assert earlier.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert earlier.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
+    earlier.close()
+    with queue:
+        first = queue.claim()
+        assert first is not None
+        assert (first.job_uid, first.recipe, first.stores) == ("j", Recipe(), None)
+        assert queue.next() == second
+    # Which byte of the file's header says so: 1 is a rollback journal, 2 the log.
+    assert queue.path.read_bytes()[18:20] == b"\1\1"
+    assert not queue.path.with_name("queue.db-wal").exists()
+
+
+def test_a_worker_whose_lock_is_lost_leaves_its_job(home: Home) -> None:
+    """As after a file server was away for long: another worker has the job by then."""
+    queue = Queue(home)
+    queue.submit("raw", 1, Recipe())
+    job = queue.claim()
+    assert job is not None
+    assert queue.order(job) == "go on"
+    (lock_file,) = (home.root / "workers").iterdir()
+    lock_file.unlink()
+    with Queue(home) as other:
+        again = other.claim()
+        assert again is not None
+        assert queue.order(job) == "leave"
+        queue.release(job)  # which is not its to put back
+        assert other.find(job.job_uid).state == "running"
+        assert other.order(again) == "go on"
+    queue.close()
+
+
 def test_a_job_says_in_a_line_what_it_is(home: Home) -> None:
     with Queue(home) as queue:
         job = queue.submit("raw", 7, Recipe())

@@ -20,7 +20,7 @@ from hxn_ptycho.home import HOME_VARIABLE, Home
 from hxn_ptycho.queue import Queue
 from hxn_ptycho.recipe import Recipe
 
-from .launch.test_local import iterating, ranks_of
+from .launch.processes import iterating, ranks_of
 from .scans import measure
 from .units import Unit
 from .waiting import until
@@ -73,7 +73,7 @@ def test_a_unit_for_oneself(odd: Home, tmp_path: Path) -> None:
     broken = tmp_path / "broken" / path.name
     broken.parent.mkdir()
     broken.write_text(path.read_text().replace("KillMode=mixed", "KillMode=most"))
-    assert "KillMode" in verify(broken, "--user")
+    assert "kill mode" in verify(broken, "--user")
     unit = Unit.read(path)
     assert unit.command == [sys.executable, "-m", "hxn_ptycho.cli", "worker", "--stay"]
     assert unit.environment[HOME_VARIABLE] == str(odd.root)
@@ -147,63 +147,68 @@ def test_wrong_use_is_told(odd: Home, words: tuple[str, ...], said: str) -> None
 
 
 def test_what_the_unit_starts_takes_a_job_and_ends_cleanly(odd: Home, tmp_path: Path) -> None:
+    """And a second one waits: systemd would not start a service again that ended well."""
     assert service("--install").returncode == 0
     unit = Unit.read(tmp_path / "settings" / "systemd" / "user" / "hxn-ptycho.service")
-    catalogs = open_catalog(odd)
-    scan = measure(catalogs)
+    scan = measure(open_catalog(odd))
     queue = Queue(odd)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(120)
-        process = subprocess.Popen(
-            unit.command,
-            env={**unit.environment, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            cwd=unit.one("WorkingDirectory").replace("%%", "%"),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            assert systemd.recv(4096).decode().splitlines()[0] == "READY=1"
-            serving = queue.serving()
-            assert serving is not None
-            assert (serving.pid, serving.is_here) == (process.pid, True)
-            long = queue.submit(*scan, Recipe(iterations=1_000_000, ranks=1))
-            folder = odd.jobs / long.job_uid
+    with Started(unit, tmp_path / "first") as first:
+        assert first.said().startswith("READY=1")
+        serving = queue.serving()
+        assert serving is not None
+        assert (serving.pid, serving.is_here) == (first.process.pid, True)
+        with Started(unit, tmp_path / "second") as second:
+            waits = second.said()
+            assert waits.startswith("READY=1\nSTATUS=waits: another worker serves")
+            assert f"process {first.process.pid} of" in waits
+            job = queue.submit(*scan, Recipe(iterations=1_000_000, ranks=1))
+            folder = odd.jobs / job.job_uid
             until(lambda: iterating(folder), "the first iteration", 120)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
-            until(lambda: not ranks_of(folder), "the ranks to be gone")
-            said = systemd.recv(4096).decode()
-            while "STOPPING=1" not in said:
-                said = systemd.recv(4096).decode()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    after = queue.find(long.job_uid)
+            first.process.send_signal(signal.SIGTERM)
+            assert first.process.wait(60) == 0
+            while "STOPPING=1" not in first.said():
+                pass
+            assert not ranks_of(folder)
+            until(lambda: queue.find(job.job_uid).state == "running", "the second to take it", 60)
+            assert queue.find(job.job_uid).attempts == 1  # it counts as never begun
+            second.process.send_signal(signal.SIGTERM)
+            assert second.process.wait(60) == 0
+    after = queue.find(job.job_uid)
     assert (after.state, after.attempts) == ("queued", 0)
     assert queue.serving() is None
 
 
-def test_a_second_one_waits_for_the_first(home: Home) -> None:
-    """And begins when it has ended: systemd does not start a service again that ended well."""
-    words = [sys.executable, "-m", "hxn_ptycho.cli", "worker"]
-    lock = Queue(home).worker_lock()
-    with lock:
-        Queue(home).serve()
-        process = subprocess.Popen([*words, "--stay"], stdin=subprocess.DEVNULL)
-        log = home.root / "worker.log"
-        waits = f"process {os.getpid()} of "
-        try:
-            until(lambda: log.exists() and waits in log.read_text(), "it to wait")
-            assert process.poll() is None
-        except BaseException:
-            process.kill()
-            raise
-    try:
-        until(lambda: "is ready" in log.read_text(), "it to serve", 120)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    said = subprocess.run([*words, "--stay", "--idle-seconds", "1"], capture_output=True, text=True)
+class Started:
+    """What a unit starts, and what it tells systemd."""
+
+    def __init__(self, unit: Unit, address: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        self._socket.settimeout(60)
+        self.process = subprocess.Popen(
+            unit.command,
+            env={**unit.environment, "NOTIFY_SOCKET": str(address)},
+            cwd=unit.one("WorkingDirectory").replace("%%", "%"),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        """Return the next thing that systemd is told."""
+        return self._socket.recv(4096).decode()
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def test_staying_and_ending_when_idle_exclude_each_other(home: Home) -> None:
+    words = [sys.executable, "-m", "hxn_ptycho.cli", "worker", "--stay", "--idle-seconds", "1"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
     assert said.returncode == 2
+    assert "leave --idle-seconds out" in " ".join(said.stderr.split())

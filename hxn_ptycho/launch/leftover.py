@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .program import LaunchError
 from .ranks import PROGRAM_FILE
 from .slurm_job import JobWatch
+
+#: Held by the processes of a job's program, in its folder.
+LOCK_FILE = "program.lock"
 
 
 def end_leftover(folder: Path, grace: float = 5.0) -> bool:
@@ -32,6 +38,41 @@ def end_leftover(folder: Path, grace: float = 5.0) -> bool:
     if "slurm_job" in left:
         return _end_job(left, folder, grace)
     return _end_processes(left, grace)
+
+
+def hold_folder(folder: Path, grace: float = 10.0) -> int:
+    """Return a descriptor that holds a job folder, for its program's processes to hold too.
+
+    By it a worker of another host, which can neither see nor end them, knows that they live.
+
+    Raises
+    ------
+    LaunchError
+        If the processes of an earlier program hold it still.
+    """
+    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if folder.stat().st_mode & stat.S_IWGRP:  # another account's worker may have to hold it
+        with suppress(PermissionError):
+            os.fchmod(file, 0o664)
+    deadline = time.monotonic() + grace
+    while True:
+        try:  # exclusive locks need a file open for writing, on NFS
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() < deadline:  # ranks may die a moment after their mpiexec
+                time.sleep(0.05)
+                continue
+        os.close(file)
+        try:
+            left = json.loads((folder / PROGRAM_FILE).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            left = {}
+        where, pid = left.get("host", "another host"), left.get("pid", "PID")
+        raise LaunchError(
+            f"the program that an earlier worker started for this job still runs on {where}; end "
+            f"it there (kill -- -{pid}), then reconstruct the scan by hand"
+        )
 
 
 def _end_job(left: dict[str, Any], folder: Path, grace: float) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..solver.job import LOG_FILE
 from .failure import has_result, why_it_failed
 from .hosts import read_hosts
-from .leftover import end_leftover, signal_group, start_of
+from .leftover import end_leftover, hold_folder, signal_group, start_of
 from .mpiexec import Mpiexec, find_mpiexec
 from .program import LaunchError
 from .ranks import PROGRAM_FILE, make_ready, names_to_hand_on, rank_environment, solver_command
@@ -49,12 +49,28 @@ class LocalProgram:
         self.folder = folder
         self.ranks = ranks
         end_leftover(folder)
+        lock = hold_folder(folder)
+        try:
+            self._start(folder, mpiexec, environment, await_job, options, hosts, (*hold, lock))
+        finally:
+            os.close(lock)  # its processes have it
+
+    def _start(
+        self,
+        folder: Path,
+        mpiexec: Mpiexec,
+        environment: Mapping[str, str] | None,
+        await_job: bool,
+        options: Sequence[str],
+        hosts: str,
+        hold: Sequence[int],
+    ) -> None:
         make_ready(folder, await_job=await_job)
         more = environment or {}
         # On hosts of an allocation, mpiexec starts its ranks through Slurm.
         ranks_environment = rank_environment(more, keep_allocation=bool(hosts))
         command = mpiexec.command(
-            ranks,
+            self.ranks,
             self._host_file(hosts, mpiexec) if hosts else "",
             names_to_hand_on(ranks_environment, more),
         )

@@ -13,6 +13,7 @@ import pytest
 import hxn_ptycho
 from hxn_ptycho.home import Home
 from hxn_ptycho.launch import LaunchError, end_leftover, launch
+from hxn_ptycho.launch.leftover import hold_folder
 from hxn_ptycho.launch.ranks import PROGRAM_FILE
 from hxn_ptycho.solver.job import ResultData, read_progress
 
@@ -160,3 +161,24 @@ def test_the_solver_is_of_this_package_also_uninstalled(home: Home, tmp_path: Pa
 def test_no_ranks_are_refused(home: Home) -> None:
     with pytest.raises(LaunchError, match="0 ranks"):
         launch(home.jobs, 0)
+
+
+def test_a_program_that_runs_on_another_host_is_not_met_by_a_second(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker died there; from here its processes cannot be seen, but the lock they hold can."""
+    folder = make_job(home, iterations=LONG)
+    program = launch(folder, 1)
+    try:
+        until(lambda: iterating(folder), "the first iteration")
+        left = json.loads((folder / PROGRAM_FILE).read_text())
+        (folder / PROGRAM_FILE).write_text(json.dumps({**left, "host": "gpu-host-2"}))
+        monkeypatch.setattr(hold_folder, "__defaults__", (0.0,))
+        with pytest.raises(LaunchError, match=rf"still runs on gpu-host-2; .*-{program.pid}\)"):
+            launch(folder, 1)
+        assert program.poll() is None
+        assert iterating(folder)  # what it has written is there
+    finally:
+        program.terminate()
+    until(lambda: not ranks_of(folder), "all ranks to be gone")
+    os.close(hold_folder(folder))  # free for the next
