@@ -7,16 +7,16 @@ of the distribution are covered up: it can change nothing outside.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from .two_hosts import why_no_hosts
+from .waiting import until
 
 SYSTEMD = Path("/lib/systemd/systemd")
 
@@ -87,7 +87,6 @@ def systemd_host(folder: Path) -> Iterator[SystemdHost]:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        from .waiting import until
 
         def pid() -> int:
             if process.poll() is not None:
@@ -149,7 +148,3 @@ def why_no_systemd() -> str:
     except OSError as error:
         return f"no cgroup of one's own can be made: {error}"
     return ""
-
-
-def quote(words: Sequence[object]) -> str:
-    return shlex.join(map(str, words))

@@ -26,6 +26,8 @@ from .launch.processes import iterating, ranks_of
 from .systemd_host import systemd_host, why_no_systemd
 from .waiting import until
 
+pytestmark = pytest.mark.timeout(900)  # a minute, on a machine that does nothing else
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "install.md").read_text()
 #: A version whose homes must go on: the commit before a queued job knew of stores.

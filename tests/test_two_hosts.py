@@ -21,7 +21,10 @@ from .launch.processes import iterating
 from .two_hosts import Host, say, switch_off, why_no_hosts
 from .waiting import until
 
-pytestmark = pytest.mark.skipif(bool(why_no_hosts()), reason=why_no_hosts())
+pytestmark = [
+    pytest.mark.skipif(bool(why_no_hosts()), reason=why_no_hosts()),
+    pytest.mark.timeout(900),
+]
 
 HERE = Path(__file__).parents[1]
 WORKER = (sys.executable, "-m", "hxn_ptycho.cli", "worker", "--stay")
