@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,14 +17,9 @@ from hxn_ptycho.queue import Queue
 from hxn_ptycho.results import Result, results
 
 from .stores.databroker_v0 import V0OnMongo, V0OnSQLite
+from .stores.places import toml
 
 ROOT = Path(__file__).parents[1]
-
-
-def toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
-    return json.dumps(value)
 
 
 def in_a_session(home: Home, *words: str, stores: list[Store]) -> tuple[str, tuple[str, ...], str]:

@@ -1,6 +1,6 @@
 """A beamline in a process of its own, whose RunEngine publishes as docs/hosting.md says.
 
-    python -m tests.hosts.beamline FOLDER 0mq|kafka PORT [store]
+    python -m tests.hosts.beamline FOLDER 0mq|kafka|callback|nobody PORT [store]
 
 Each line on its standard input is something to do; it says what it did, with the scan's uid.
 """
@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 from bluesky.callbacks.zmq import Publisher
 
+from hxn_ptycho import AutoReconstruct
 from hxn_ptycho.catalog import asset_registry, open_catalog, writer
 
 from ..simulate.station import make_station
@@ -28,7 +29,9 @@ tokens: list[int] = []
 profile = SimpleNamespace(subscribe=lambda call: tokens.append(station.RE.subscribe(call)))
 if host == "kafka":
     exec(page.code("bluesky_kafka import Publisher", port_9092=port), {"RE": profile})
-else:
+elif host == "callback":
+    station.RE.subscribe(AutoReconstruct())
+elif host == "0mq":
     exec(page.code("zmq import Publisher", port_5577=port), {"RE": profile})
     by_hand = Publisher(f"127.0.0.1:{port}", prefix=b"hxn")
     other = Publisher(f"127.0.0.1:{port}", prefix=b"other")

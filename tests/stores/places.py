@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -52,3 +53,15 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "v0-sqlite": lambda request: request.getfixturevalue("v0_on_sqlite"),
     "v0-mongo": lambda request: request.getfixturevalue("v0_on_mongo"),
 }
+
+
+def toml(value: Any) -> str:
+    """Return a value as TOML has it, in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
+
+
+def configuration(stores: Stores) -> str:
+    """Return the lines of config.toml that name these stores."""
+    return f"catalogs = {toml(stores.model_dump(exclude_defaults=True))}\n"
