@@ -17,6 +17,7 @@ from hxn_ptycho.fly.plans import fly2d
 from hxn_ptycho.home import Home
 
 from ..simulate.station import STEP_UM, Documents, make_station
+from ..waiting import until
 from .beamline import Beamline
 from .ioc import PIXELS, Ioc
 
@@ -205,6 +206,10 @@ def test_after_an_ioc_that_died_in_mid_scan_the_next_scan_runs(
         ioc.kill()
         ioc.start()
     beamline.connect()
+    until(
+        lambda: (beamline.zpssx.position, beamline.zpssy.position) == (0, 0),
+        "it is known where the new IOC's stages are",
+    )
     beamline.renew()
     beamline.RE(beamline.plan(4, 3))
     assert beamline.panda1.frames_written == 12
