@@ -15,6 +15,7 @@ from typing import Any
 import event_model
 import h5py
 import numpy as np
+import pymongo.errors
 import pytest
 import yaml
 from databroker.v0 import Broker
@@ -448,3 +449,46 @@ def test_a_password_that_config_toml_has_is_not_shown_with_a_job() -> None:
     shown = json.dumps(job.to_dict())
     assert "s3cret" not in shown
     assert "mongodb://...@db/" in shown
+
+
+def test_what_was_done_although_its_answer_was_lost_is_there_once(
+    db: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "answers.h5"
+    with h5py.File(path, "w") as file:
+        file["object"] = np.ones((1, 2, 3))
+    insert_for_real = db.insert
+    lose = True
+
+    def insert_and_lose_the_answer(name: str, document: Any) -> None:
+        insert_for_real(name, document)
+        if lose:
+            raise pymongo.errors.AutoReconnect("connection closed")
+
+    monkeypatch.setattr(db, "insert", insert_and_lose_the_answer)
+    number = {"dtype": "integer", "shape": [], "source": "solver"}
+    external = {"external": "FILESTORE:", "dtype": "array", "source": "", "shape": [1, 2, 3]}
+    run = backend_of(db).run_writer({"uid": "lost-answers", "time": 1.0, "scan_id": 0})
+    rows = [{"time": float(n), "data": {"iteration": n}} for n in (1, 2, 3)]
+    run.attach("result", "object", path, "object")
+    for step in (
+        run.begin,
+        lambda: run.describe("iterations", {"data_keys": {"iteration": number}}),
+        lambda: run.append("iterations", rows[:2]),
+        lambda: run.append("iterations", rows[2:]),
+        lambda: run.describe("result", {"data_keys": {"object": external}}),
+        lambda: run.end({"exit_status": "success", "reason": ""}),
+    ):
+        lose = True
+        with pytest.raises(CatalogAway, match="connection closed"):
+            step()
+        lose = False
+        step()
+    assert read_table(db, "lost-answers", "iterations")["iteration"] == [1, 2, 3]
+    assert [each["name"] for each in descriptors(db, "lost-answers")] == ["iterations", "result"]
+    assert len(list(db["lost-answers"].events("result"))) == 1
+    assert len(db["lost-answers"].descriptors) == 2
+    stop = stop_document(db, "lost-answers")
+    assert stop is not None
+    assert stop["num_events"] == {"iterations": 3, "result": 1}
+    assert frames_in(resolve(db, "lost-answers", "object", "result")).shape == (1, 2, 3)

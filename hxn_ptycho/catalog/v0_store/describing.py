@@ -18,12 +18,19 @@ from .sqlite_kind import is_sqlite
 
 def is_passing(error: BaseException) -> bool:
     """Whether an error may go away by itself: a busy database, a server or folder not there."""
-    if isinstance(error, CatalogAway | TimeoutError | queue.Empty | FileNotFoundError):
+    if isinstance(error, CatalogAway | TimeoutError | queue.Empty) or is_lost(error):
         return True
     if isinstance(error, sqlite3.OperationalError):
-        return any(word in str(error) for word in ("locked", "busy", "unable to open"))
-    if isinstance(error, json.JSONDecodeError):
-        return True  # plain databroker is writing its list of runs
+        return "locked" in str(error) or "busy" in str(error)
+    return isinstance(error, json.JSONDecodeError)  # plain databroker is writing its list of runs
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a database is not there; what was asked last may have been done or not."""
+    if isinstance(error, FileNotFoundError):
+        return True
+    if isinstance(error, sqlite3.OperationalError):
+        return "unable to open" in str(error)
     # By name: pymongo is there where a broker is on MongoDB, and only there.
     return any(
         kind.__module__ == "pymongo.errors"

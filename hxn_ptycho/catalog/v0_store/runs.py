@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...home import without_secrets
 from ...specs import OWN_SPEC
 from ..backend import Document, patiently
-from ..errors import CatalogError
+from ..errors import CatalogAway, CatalogError
 from ..hdf5 import Dataset
 from ..spool import decode, encode
 from .assets import insert_datums, insert_resource, known_datums, remove_own
+from .describing import is_lost
 from .sqlite_kind import is_sqlite
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ class V0Run:
         self._descriptors: dict[str, Document] = {}
         self._events: dict[str, int] = {}
         self._parts: dict[str, dict[str, list[Part]]] = {}
+        # What may be there or not, as its answer never came: taken out before anything is added.
+        self._doubtful_events: dict[str, list[str]] = {}
+        self._doubtful_streams: set[str] = set()
 
     def begin(self, replace: bool = False) -> bool:
         """As of `RunWriter`."""
@@ -65,7 +70,9 @@ class V0Run:
         return self._do(act)
 
     def describe(self, stream: str, descriptor: Mapping[str, Any]) -> None:
-        """As of `RunWriter`."""
+        """As of `RunWriter`; what is described already stays as it is."""
+        if stream in self._descriptors:
+            return
         document = {
             "uid": str(uuid.uuid4()),
             "time": time.time(),
@@ -80,9 +87,21 @@ class V0Run:
 
     def add_descriptor(self, descriptor: Document) -> None:
         """Store a whole event descriptor."""
-        self._descriptors.setdefault(descriptor["name"], descriptor)
-        self._events.setdefault(descriptor["name"], 0)
-        self._do(lambda: self.store.broker.insert("descriptor", descriptor))
+        stream = descriptor["name"]
+
+        def act() -> None:
+            if stream in self._doubtful_streams:
+                self.store.broker.mds._descriptor_col.delete_many(
+                    {"run_start": self.uid, "name": stream}
+                )
+            if stream not in self._descriptors:
+                self._doubtful_streams.add(stream)
+            self.store.broker.insert("descriptor", descriptor)
+            self._doubtful_streams.discard(stream)
+
+        self._do(act)
+        self._descriptors.setdefault(stream, descriptor)
+        self._events.setdefault(stream, 0)
 
     def append(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """As of `RunWriter`; values that a row lacks are None."""
@@ -115,12 +134,12 @@ class V0Run:
 
     def add_events(self, stream: str, events: Sequence[Document]) -> None:
         """Store whole events of plain types, of whichever descriptors of a stream."""
-        self._events[stream] += len(events)
         by_descriptor: dict[str, list[Document]] = {}
         for event in events:
             by_descriptor.setdefault(event["descriptor"], []).append(event)
         for uid, some in by_descriptor.items():
             self._add_events_of(uid, some)
+            self._events[stream] += len(some)
 
     def attach(
         self,
@@ -142,9 +161,10 @@ class V0Run:
 
     def end(self, stop: Mapping[str, Any]) -> None:
         """As of `RunWriter`."""
-        for stream, parts in self._parts.items():
-            data = self.refer(parts)
+        for stream in list(self._parts):
+            data = self.refer(self._parts[stream])
             self.append(stream, [{"time": time.time(), "data": each} for each in data])
+            del self._parts[stream]
         whole = {
             "uid": str(uuid.uuid4()),
             "run_start": self.uid,
@@ -158,6 +178,7 @@ class V0Run:
         """Store the stop document, once."""
 
         def act() -> None:
+            self._take_out_doubtful_events()
             if not (self.store.metadata(self.uid) or {}).get("stop"):
                 self.store.broker.insert("stop", stop)
 
@@ -232,22 +253,33 @@ class V0Run:
         mds.clear_process_cache()
 
     def _add_events_of(self, descriptor: str, events: list[Document]) -> None:
-        tries = itertools.count()
-
         def act() -> None:
-            if next(tries):  # some of them may be there
-                uids = [event["uid"] for event in events]
-                self.store.broker.mds._event_col.delete_many(
-                    {"descriptor": descriptor, "uid": {"$in": uids}}
-                )
+            self._take_out_doubtful_events()
+            self._doubtful_events[descriptor] = [event["uid"] for event in events]
             self.store.broker.insert("bulk_events", {descriptor: events})
+            self._doubtful_events.clear()
 
         self._do(act)
+
+    def _take_out_doubtful_events(self) -> None:
+        for descriptor, uids in self._doubtful_events.items():
+            self.store.broker.mds._event_col.delete_many(
+                {"descriptor": descriptor, "uid": {"$in": uids}}
+            )
+        self._doubtful_events.clear()
 
     def _do(self, action: Callable[[], T]) -> T:
         def locked() -> T:
             with self.store.writing():
-                return action()
+                try:
+                    return action()
+                except Exception as error:
+                    if not is_lost(error):
+                        raise
+                    raise CatalogAway(
+                        f"the catalog {self.store.name} does not answer: {type(error).__name__}: "
+                        f"{without_secrets(str(error))}"
+                    ) from error
 
         return patiently(self.store, f"run {self.uid[:8]} cannot be stored", locked)
 
