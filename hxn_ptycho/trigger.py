@@ -238,10 +238,10 @@ class AutoReconstruct:
         else:
             if refusal:
                 _say(f"{scan} cannot be reconstructed: {refusal}")
+            if not self.start_worker and not queue.has_worker():
+                _say(f"{scan} waits: no worker serves {self.home.root}; is its service up?")
         if self.start_worker and not job.ended:
             queue.ensure_worker()
-        elif not job.ended and not queue.has_worker():
-            _say(f"{scan} waits: no worker serves {self.home.root}; is its service up?")
         if (serving := queue.serving()) and not serving.is_here and self._has_embedded():
             _say(
                 f"{scan}: the worker is on {serving.host}, and the catalogs in "

@@ -11,6 +11,7 @@ import pytest
 
 from hxn_ptycho.home import HOME_VARIABLE, Home, find_home
 
+from .stores.closing import close_catalogs
 from .stores.databroker_v0 import V0OnMongo, V0OnSQLite, why_no_mongo
 from .stores.places import PLACES, Place
 from .stores.postgresql import PostgreSQL, running_postgresql, why_no_postgresql
@@ -28,10 +29,12 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as _udp:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """A fresh home folder, in force for this process and those it starts."""
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
-    return find_home().make()
+    home = find_home().make()
+    yield home
+    close_catalogs(home)
 
 
 @pytest.fixture(scope="session")

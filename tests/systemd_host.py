@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ mount -o remount,bind,ro /
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     "$2" --system --unit=multi-user.target --log-target=console
 """
+
+
+#: Folders of this machine that it has its own of, empty.
+OWN = ("/tmp", "/run", "/var", "/root/.config")
 
 
 class SystemdHost:
@@ -139,6 +144,9 @@ def why_no_systemd() -> str:
         return reason
     if not SYSTEMD.exists():
         return "no systemd (Debian: systemd)"
+    own = next((each for each in OWN if Path(sys.prefix).is_relative_to(each)), "")
+    if own:
+        return f"Python's environment lies in {own}, of which the host has its own: {sys.prefix}"
     if shutil.which("nsenter") is None:
         return "no nsenter (Debian: util-linux)"
     try:

@@ -22,8 +22,10 @@ from .stores.places import toml
 ROOT = Path(__file__).parents[1]
 
 
-def in_a_session(home: Home, *words: str, stores: list[Store]) -> tuple[str, tuple[str, ...], str]:
-    """Measure and reconstruct; return the uids of the scan, of its results, of the last run."""
+def in_a_session(
+    home: Home, *words: str, stores: list[Store]
+) -> tuple[list[str], tuple[str, ...], str]:
+    """Measure and reconstruct; return the uids of the scans, of their results, of the last run."""
     configurations = [json.dumps(store.v0) for store in stores]
     said = subprocess.run(
         [
@@ -33,37 +35,38 @@ def in_a_session(home: Home, *words: str, stores: list[Store]) -> tuple[str, tup
         capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
-    uid, *jobs, last = re.findall("^told (.*)", said.stdout, re.MULTILINE)
+    uids = re.findall("^measured (.*)", said.stdout, re.MULTILINE)
+    *jobs, last = re.findall("^told (.*)", said.stdout, re.MULTILINE)
     states, derived = zip(*(job.split() for job in jobs), strict=True)
     assert set(states) == {"done"}, said.stdout
-    return uid, derived, last
+    return uids, derived, last
 
 
-def test_results_into_the_home_into_the_same_broker_and_into_another(
+def test_results_into_the_home_into_another_broker_and_into_the_same(
     home: Home, v0_on_sqlite: V0OnSQLite
 ) -> None:
     pairs = [v0_on_sqlite.fresh_stores() for _ in range(2)]
     raw, second, other = pairs[0].raw, pairs[0].processed, pairs[1].raw
     home.config_file.write_text(f"idle_seconds = 1\n[catalogs]\nraw = {{v0 = {toml(raw.v0)}}}\n")
-    uid, derived, last = in_a_session(home, "several", stores=[raw, second, other])
+    uids, derived, last = in_a_session(home, "several", stores=[raw, second, other])
     with Queue(home) as queue:
         first, *more = queue.jobs()
         assert first.stores is None, "as config.toml says"
         assert [each.stores.raw for each in more if each.stores] == [raw, raw]
-    for place, mine in zip([Store(), raw, other], derived, strict=True):
+    for place, uid, mine in zip([Store(), other, raw], uids, derived, strict=True):
         catalogs = open_catalog(home, Stores(raw=raw, processed=place))
         (result,) = results(uid=mine, catalogs=catalogs)
         check(result, uid, catalogs)
     both = open_catalog(home, Stores(raw=raw, processed=raw))
     # The reconstruction came last, and has the scan's number.
-    assert last == find_run(both.raw, -1) == derived[1]
-    assert find_run(both.raw, -1, derived=False) == uid
-    with pytest.raises(CatalogError, match="no run -2"):
-        find_run(both.raw, -2, derived=False)
+    assert last == find_run(both.raw, -1) == derived[2]
+    assert [find_run(both.raw, back, derived=False) for back in (-3, -2, -1)] == uids
+    with pytest.raises(CatalogError, match="no run -4"):
+        find_run(both.raw, -4, derived=False)
     scan_id = result.scan_id
-    assert find_run(both.raw, scan_id, derived=False) == uid
-    assert find_run(both.processed, scan_id, derived=True) == derived[1]
-    assert [each.uid for each in results(raw_uid="-1", catalogs=both)] == [derived[1]]
+    assert find_run(both.raw, scan_id, derived=False) == uids[2]
+    assert find_run(both.processed, scan_id, derived=True) == derived[2]
+    assert [each.uid for each in results(raw_uid="-1", catalogs=both)] == [derived[2]]
 
 
 def test_hxns_broker_on_mongodb_for_scans_and_results(home: Home, v0_on_mongo: V0OnMongo) -> None:
@@ -72,7 +75,7 @@ def test_hxns_broker_on_mongodb_for_scans_and_results(home: Home, v0_on_mongo: V
     home.config_file.write_text(
         f"idle_seconds = 1\n[catalogs]\nraw = {{v0 = {raw}}}\nprocessed = {{v0 = {raw}}}\n"
     )
-    uid, (derived,), last = in_a_session(
+    (uid,), (derived,), last = in_a_session(
         home, stores=[stores.raw, stores.processed, stores.processed]
     )
     assert last == derived

@@ -242,7 +242,7 @@ from hxn_ptycho.home import find_home
 from hxn_ptycho.simulate.endstation import Endstation
 from hxn_ptycho.simulate.merlin import Merlin
 from hxn_ptycho.simulate.panda import PandA
-from hxn_ptycho.simulate.plans import fly2d, set_default_flyer
+from hxn_ptycho.fly.plans import fly2d, set_default_flyer
 from hxn_ptycho.simulate.stages import Monochromator, Stage
 
 db = Broker.from_config(

@@ -29,11 +29,12 @@ pytestmark = [
 HERE = Path(__file__).parents[1]
 WORKER = (sys.executable, "-m", "hxn_ptycho.cli", "worker", "--stay")
 
-# Stores a scan, in catalogs that it makes; prints its uid.
+# Stores two scans, in catalogs that it makes; prints their uids and scan ids.
 STORE = """
 from hxn_ptycho.catalog import open_catalog
 from tests.scans import measure
-print(*measure(open_catalog()))
+for _ in range(2):
+    print(*measure(open_catalog()))
 """
 
 # A session at the beamline: takes lines of Python, answers each with a line.
@@ -45,9 +46,9 @@ from hxn_ptycho.queue import Queue
 ptycho = AutoReconstruct(recipe={"iterations": 1_000_000, "ranks": 1}, start_worker=False)
 queue = Queue(ptycho.home)
 
-def feed():
+def feed(number):
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        for name, document in pickle.load(open(sys.argv[1], "rb")):
+        for name, document in pickle.load(open(sys.argv[1], "rb"))[number]:
             ptycho(name, document)
     return " ".join(said.getvalue().split())
 
@@ -70,14 +71,16 @@ def test_a_scan_queued_on_one_host_is_worked_off_on_another(
     ipython, first, second = (
         Host(name, tmp_path) for name in ("ipython-host", "gpu-host-1", "gpu-host-2")
     )
-    uid, scan_id = first.run([sys.executable, "-c", STORE]).split()
+    stored = [line.split() for line in first.run([sys.executable, "-c", STORE]).splitlines()]
     documents = tmp_path / "documents"
-    documents.write_bytes(pickle.dumps(documents_of(home, uid, int(scan_id))))
+    documents.write_bytes(
+        pickle.dumps([documents_of(home, uid, int(scan_id)) for uid, scan_id in stored])
+    )
     queue = Queue(home)
     talk = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     quiet = {"stdin": subprocess.DEVNULL}
     with ipython.running([sys.executable, "-c", SESSION, str(documents)], **talk) as session:
-        assert f"no worker serves {home.root}" in say(session, "feed()")
+        assert f"no worker serves {home.root}" in say(session, "feed(0)")
         (job,) = queue.jobs("queued")
         assert say(session, "queue.ensure_worker() if ptycho.start_worker else 'none'") == "none"
         with first.running(WORKER, **quiet) as worker:
@@ -90,7 +93,7 @@ def test_a_scan_queued_on_one_host_is_worked_off_on_another(
             refused = say(session, "opened()")
             assert f"the catalogs in {home.catalogs} are open on gpu-host-1" in refused
             assert "databroker.v0 ([catalogs] in" in refused
-            said = say(session, "feed()")
+            said = say(session, "feed(1)")
             assert "the worker is on gpu-host-1" in said
             beside = queue.jobs()[-1].job_uid  # it may have begun, where there are cores
             say(session, f"queue.cancel({beside!r}).state")

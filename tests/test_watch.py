@@ -208,6 +208,7 @@ def test_ipythons_prompt_stays_usable_below_it_the_progress(home: Home, tmp_path
         encoding="utf-8",
         dimensions=(40, 120),
         timeout=60,
+        use_poll=True,
     )
 
     def expect(pattern: Any) -> None:

@@ -62,14 +62,16 @@ if __name__ == "__main__":
     recipe = {"iterations": 3, "ranks": 1, "probe_modes": 1}
     callbacks = [AutoReconstruct(db, recipe)]
     if "several" in sys.argv:  # one worker serves them all
-        places = db, Broker.from_config(other)
+        places = Broker.from_config(other), db
         callbacks += [
             AutoReconstruct(db, recipe, processed=place, start_worker=False) for place in places
         ]
-    for callback in callbacks:
-        station.RE.subscribe(callback)
-    print("told", station.measure())
-    for callback in callbacks:
-        (job,) = callback.wait(timeout=200)
+    jobs = []
+    for callback in callbacks:  # a scan each: one is queued once for a home
+        token = station.RE.subscribe(callback)
+        print("measured", station.measure())
+        station.RE.unsubscribe(token)
+        jobs += callback.wait(timeout=200)
+    for job in jobs:
         print("told", job.state, job.derived_uid)
     print("told", db[-1].start["uid"])

@@ -26,7 +26,7 @@ from hxn_ptycho.catalog import (
 )
 from hxn_ptycho.catalog.documents import StreamDocuments
 from hxn_ptycho.catalog.registry import PROBES, Assets, _spread
-from hxn_ptycho.catalog.spool import Spool, encode
+from hxn_ptycho.catalog.spool import Spool, destination_of, encode
 from hxn_ptycho.home import Home
 
 from ..hxn_documents import FakeScan, make_fly2d
@@ -183,12 +183,12 @@ def test_registered_before_the_stop_only(
 def test_a_run_that_waited_on_disk_is_looked_up_when_it_is_stored(catalogs: Catalogs) -> None:
     scan = make_fly2d(catalogs.home.data)
     scan.register(asset_registry(catalogs.home))
-    spool = Spool(catalogs.home.root / "spool", scan.uid)
+    spool = Spool(catalogs.home.root / "spool", scan.uid, destination_of(catalogs.raw))
     for name, document in scan.documents:
         spool.append(encode(name, document))
     spool.keep()
     assert recover(catalogs) == [scan.uid]
-    assert pending(catalogs) == []
+    assert pending(catalogs.home) == []
     (block,) = resolve(catalogs.raw, scan.uid, "merlin1").blocks
     with h5py.File(block.file) as file:
         np.testing.assert_array_equal(file[block.dataset][()], scan.frames)
