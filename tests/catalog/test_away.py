@@ -234,6 +234,7 @@ def test_a_run_goes_to_the_store_that_it_was_measured_for(
             record(name, document)
         embedded = open_catalog(remote.home, Stores())
         with still(record):
+            until(lambda: pending(remote.home), "its last request to be given up")
             assert recover(embedded) == []
         (kept,) = pending(remote.home)
         assert "does not answer" in kept.reason
