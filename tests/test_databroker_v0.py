@@ -16,6 +16,7 @@ from hxn_ptycho.home import Home, Store, Stores
 from hxn_ptycho.queue import Queue
 from hxn_ptycho.results import Result, results
 
+from .every import if_every
 from .stores.databroker_v0 import V0OnMongo, V0OnSQLite
 from .stores.places import toml
 
@@ -69,6 +70,7 @@ def test_results_into_the_home_into_another_broker_and_into_the_same(
     assert [each.uid for each in results(raw_uid="-1", catalogs=both)] == [derived[2]]
 
 
+@if_every  # test_twelve_scans has scans on this store
 def test_hxns_broker_on_mongodb_for_scans_and_results(home: Home, v0_on_mongo: V0OnMongo) -> None:
     stores = v0_on_mongo.fresh_stores()
     raw = toml(stores.raw.v0)

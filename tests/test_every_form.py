@@ -10,7 +10,6 @@ tests each with each.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +25,7 @@ from hxn_ptycho.recipe import Recipe
 from hxn_ptycho.simulate.faults import Faults, some_dark, some_flat, some_pixels
 from hxn_ptycho.solver.job import ResultData
 
+from .every import EVERY
 from .simulate.station import FORMS, Form, Station, make_station
 from .solver.program import run_solver
 from .truth import error_of
@@ -120,7 +120,6 @@ CASES = {
         like="small window, turned",
     ),
 }  # fmt: skip
-EVERY = bool(os.environ.get("HXN_TEST_EVERY"))
 TESTED = [
     (form, name)
     for form in FORMS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -22,13 +21,13 @@ from hxn_ptycho.home import Home
 from hxn_ptycho.queue import Queue
 from hxn_ptycho.results import results
 
+from .every import EVERY
 from .hosts import page
 from .hosts.programs import Program, Programs, free_ports, running
 from .hosts.queue_server import QueueServer
 from .stores.places import PLACES, configuration
 from .waiting import until
 
-EVERY = os.environ.get("HXN_TEST_EVERY") == "1"
 SCANS = 12 if EVERY else 3
 ITERATIONS = 5
 MD = {"ptycho": {"iterations": ITERATIONS, "probe_modes": 1, "ranks": 1, "device": "cpu"}}

@@ -44,6 +44,7 @@ from hxn_ptycho.catalog import keeper as keeping
 from hxn_ptycho.catalog import recorder as recording
 from hxn_ptycho.home import HOME_VARIABLE, Stores
 
+from ..every import if_every
 from ..hxn_documents import make_scan
 from ..stores.tiled_server import TiledServer
 from ..waiting import until
@@ -105,7 +106,7 @@ def said(caplog: pytest.LogCaptureFixture, words: str) -> int:
     return sum(words in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("away", [killed, hung])
+@pytest.mark.parametrize("away", [pytest.param(killed, marks=if_every), hung])
 def test_scans_go_on_and_are_there_in_order_once_when_it_is_back(
     remote: Catalogs,
     shared: Catalogs,
