@@ -29,6 +29,7 @@ from hxn_ptycho.results import results
 from hxn_ptycho.solver.job import read_progress
 from hxn_ptycho.worker import Worker, attempt, reconstruct, service
 
+from .every import if_every
 from .launch.test_local import iterating
 from .scans import measure
 from .simulate.station import make_station
@@ -120,6 +121,7 @@ def check_published_once(catalogs: Catalogs, job: QueuedJob, iterations: int) ->
     assert search(catalogs.processed).count(job.derived_uid) == 1
 
 
+@if_every
 def test_results_away_in_the_middle_and_the_worker_ended_meanwhile(
     catalogs: Catalogs, queue: Queue, scan: tuple[str, int], tiled_server: TiledServer
 ) -> None:

@@ -62,7 +62,8 @@ def _catalog(home: Home, name: str) -> Finding:
         said, _, advice = str(error).partition("; ")
         state = "does not answer now" if isinstance(error, CatalogAway) else "does not open"
         return Finding(title, "missing", f"{where} {state}: {said}", advice)
-    holds = f"{found.runs} runs, last of scan {found.last_scan}" if found.runs else "empty"
+    runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
+    holds = f"{runs}, last of scan {found.last_scan}" if found.runs else "empty"
     said = f"{found.place}{told}; {holds}"
     if found.lacks:
         return Finding(

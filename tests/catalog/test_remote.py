@@ -36,6 +36,7 @@ from hxn_ptycho.catalog.tiled_store.credentials import KEY_VARIABLE, find_creden
 from hxn_ptycho.catalog.tiled_store.remote import open_remote
 from hxn_ptycho.home import Store, Stores
 
+from ..every import if_every
 from ..hxn_documents import FakeScan, make_scan
 from ..stores.relay import Relay, relayed
 from ..stores.tiled_server import CATALOG, PASSWORD, USER, TiledServer
@@ -203,6 +204,7 @@ def test_a_client_that_another_opened(tiled_server: TiledServer, scan: FakeScan)
         describe(theirs, Store(tiled=tiled_server.uri("processed")))
 
 
+@if_every
 def test_a_profile_that_needs_no_server(tmp_path: Path) -> None:
     """Tiled then serves it in the process that opens it; another opens it by the same name."""
     args = {
