@@ -153,7 +153,7 @@ def test_doctor_says_of_both_catalogs_where_they_are(
         device="cpu",
     )
     publisher.fail("no beam")
-    assert "1 runs, last of scan 77" in catalog_checks.processed_catalog(configured).found
+    assert "1 run, last of scan 77" in catalog_checks.processed_catalog(configured).found
 
     # The one is away, the other only to be read, at once.
     with relayed(tiled_server.port) as relay:
@@ -171,7 +171,7 @@ def test_doctor_says_of_both_catalogs_where_they_are(
     assert f"{gone} ([catalogs.raw] of {configured.config_file}) does not answer" in found.found
     found = catalog_checks.processed_catalog(configured)
     assert found.state == "missing"
-    assert "1 runs, last of scan 77; for reading only" in found.found
+    assert "1 run, last of scan 77; for reading only" in found.found
     assert "create:node" in found.advice
 
 
