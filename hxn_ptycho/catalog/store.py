@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from databroker import Broker
 
     from .registry import AssetRegistry
+
+logger = logging.getLogger(__name__)
 
 
 def insert(
@@ -58,10 +61,11 @@ def insert(
             return
         except (CatalogAway, NotAllowed):
             raise
-        except Exception:
+        except Exception as error:
             # Something in it that this writer does not take may be another's business.
             if number + 1 == len(writers):
                 raise
+            logger.info("run %s is stored by another writer: %s", uid[:8], error)
 
 
 def _write(backend: Backend, uid: str, whole: list[Named], write: DocumentWriter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ophyd import Device
 from ophyd.status import DeviceStatus
@@ -14,36 +14,16 @@ from .status import FlyStatus
 from .trajectory import FlyCall, Trajectory
 
 
-class FlyDetector(Protocol):
-    """What a flyer asks of a detector."""
-
-    name: str
-    #: Sample to detector, m: a signal.
-    distance: Any
-
-    @property
-    def frames_written(self) -> int:
-        """Frames in the file of the last part."""
-
-    def arm(self, frames: int, exposure_s: float, first: int = 0) -> None:
-        """Open a file for at most `frames` frames, from number `first` of the scan."""
-
-    def disarm(self) -> None:
-        """Close the file; again is allowed."""
-
-    def data_key(self, *leading: int, kind: str = "FILESTORE:") -> dict[str, Any]:
-        """Return its data key, for arrays (*leading, h, w)."""
-
-    def asset_docs(self, **kwargs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the Resource and the only Datum document of the last file."""
-
-
 class Flyer(Device):
     """Drives a fly scan in one or several parts, each with files of its own.
 
     A plan asks: `start_document`, `prepare`; then for each of the `parts`: ``kickoff``,
     ``complete``, ``collect``. A form of scan documents, and a way to fly, is a subclass: which
     parts there are, how one is flown, and in which documents it is told.
+
+    Of a detector it asks: ``name``, ``distance`` (m, a signal), ``arm(frames, exposure_s, first)``,
+    ``disarm()`` (again is allowed), ``frames_written``, and what the documents are made of:
+    ``data_key(*leading)`` and ``asset_docs()``.
 
     Parameters
     ----------
